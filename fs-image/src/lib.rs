@@ -1,0 +1,1 @@
+//! xv6 file system images: make, list, read, write, check.

@@ -1,0 +1,2 @@
+//! xv6 in Rust.
+#![cfg_attr(not(test), no_std)]

@@ -1,0 +1,2 @@
+//! User-side library of the in-tree guest.
+#![no_std]

@@ -1,0 +1,3 @@
+//! RISC-V as data: the instruction table, decoder, disassembler, CSRs, traps, paging.
+#![no_std]
+#![forbid(unsafe_code)]

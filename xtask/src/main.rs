@@ -1,0 +1,2 @@
+//! Set-up, tests and benches in one command.
+fn main() {}
