@@ -1,0 +1,6 @@
+//! The point of the machine: what happened, joined into records, and the outputs made of them.
+
+pub mod record;
+pub mod sink;
+pub mod summary;
+pub mod text;

@@ -1,0 +1,91 @@
+//! Where records go: one interface for every output, and the JSON Lines output.
+
+use std::io::{self, BufRead, Write};
+
+use super::record::Record;
+
+/// An output. Records arrive in the order of the trace, header first, end last (when the run
+/// came to its end).
+pub trait Sink {
+    /// Takes one record.
+    fn record(&mut self, record: &Record) -> io::Result<()>;
+
+    /// Writes what is still held back. Called once, also after a run that was cut short.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// JSON Lines: one record a line, nothing lost.
+pub struct JsonLines<W: Write> {
+    out: W,
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Writes to `out`, which should be buffered.
+    pub fn new(out: W) -> JsonLines<W> {
+        JsonLines { out }
+    }
+}
+
+impl<W: Write> Sink for JsonLines<W> {
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, record)?;
+        self.out.write_all(b"\n")
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Why a saved trace cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A line is not a record.
+    #[error("line {line}: {error}")]
+    Line {
+        /// Number of the line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+    /// The first line is not a header.
+    #[error("it does not start with a trace header")]
+    NoHeader,
+    /// The header names a version that this program does not know.
+    #[error("it has format version {0}, and this program reads version {known}", known = super::record::VERSION)]
+    Version(u32),
+}
+
+/// Reads a saved trace and hands every record to `each`. A last line that was cut off in the
+/// middle (a full disk, a killed run) is not an error: what came before it is whole.
+pub fn read_jsonl(
+    mut input: impl BufRead,
+    mut each: impl FnMut(Record) -> io::Result<()>,
+) -> Result<(), ReadError> {
+    let mut text = String::new();
+    let mut line = 0;
+    loop {
+        text.clear();
+        line += 1;
+        if input.read_line(&mut text)? == 0 {
+            return if line == 1 { Err(ReadError::NoHeader) } else { Ok(()) };
+        }
+        let record = match serde_json::from_str::<Record>(&text) {
+            Ok(record) => record,
+            Err(_) if line > 1 && !text.ends_with('\n') => return Ok(()),
+            Err(error) => return Err(ReadError::Line { line, error }),
+        };
+        match (&record, line) {
+            (Record::Header { version, .. }, 1) if *version != super::record::VERSION => {
+                return Err(ReadError::Version(*version));
+            }
+            (Record::Header { .. }, 1) => {}
+            (_, 1) => return Err(ReadError::NoHeader),
+            _ => {}
+        }
+        each(record)?;
+    }
+}

@@ -1,0 +1,267 @@
+//! The summary at the end of a run: what the faults were, what they cost, who had them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::record::{Fault, MissCause, Outcome, Record};
+use super::sink::Sink;
+use super::text;
+
+/// Rows of a "top" table.
+const TOP: usize = 10;
+
+/// How many, and how many instructions they took.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    count: u64,
+    insns: u64,
+}
+
+impl Tally {
+    fn add(&mut self, insns: u64) {
+        self.count += 1;
+        self.insns += insns;
+    }
+}
+
+/// Counts everything, prints tables at the end. Memory is bounded by the number of distinct
+/// pages, code sites and processes, not by the length of the run.
+pub struct Summary<W: Write> {
+    out: W,
+    outcomes: BTreeMap<&'static str, Tally>,
+    histogram: BTreeMap<u32, u64>,
+    processes: BTreeMap<(Option<i32>, String), Tally>,
+    sites: BTreeMap<String, Tally>,
+    pages: BTreeMap<u64, Tally>,
+    misses: BTreeMap<MissCause, u64>,
+    free: Option<FreePages>,
+    findings: u64,
+    total_insns: u64,
+    fault_traps: u64,
+    reported: bool,
+}
+
+/// Free pages over the run.
+#[derive(Clone, Copy)]
+struct FreePages {
+    start: u64,
+    min: u64,
+    end: u64,
+}
+
+impl<W: Write> Summary<W> {
+    /// Prints to `out` when the run is over.
+    pub fn new(out: W) -> Summary<W> {
+        Summary {
+            out,
+            outcomes: BTreeMap::new(),
+            histogram: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            pages: BTreeMap::new(),
+            misses: BTreeMap::new(),
+            free: None,
+            findings: 0,
+            total_insns: 0,
+            fault_traps: 0,
+            reported: false,
+        }
+    }
+
+    fn fault(&mut self, fault: &Fault) {
+        let cost = fault.cost.unwrap_or(0);
+        self.outcomes.entry(fault.outcome.name()).or_default().add(cost);
+        if let Some(cost) = fault.cost {
+            *self.histogram.entry(cost.max(1).ilog2()).or_default() += 1;
+        }
+        let name = fault.who.name.clone().unwrap_or_else(|| format!("satp {:x}", fault.who.satp));
+        self.processes.entry((fault.who.pid, name)).or_default().add(cost);
+        let mut site = text::function(&fault.place);
+        if let (Some(file), Some(line)) = (&fault.place.file, fault.place.line) {
+            let _ = write!(site, " ({file}:{line})");
+        }
+        self.sites.entry(site).or_default().add(cost);
+        self.pages.entry(fault.va & !0xfff).or_default().add(cost);
+    }
+
+    fn free_pages(&mut self, free: u64, before: u64) {
+        let seen = self.free.get_or_insert(FreePages { start: before, min: before, end: before });
+        seen.min = seen.min.min(free);
+        seen.end = free;
+    }
+
+    fn report(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.report_outcomes(&mut text);
+        let _ = self.report_costs(&mut text);
+        let _ = self.report_memory(&mut text);
+        let _ = self.report_tops(&mut text);
+        text
+    }
+
+    fn report_outcomes(&self, text: &mut String) -> std::fmt::Result {
+        let total = self.outcomes.values().fold(Tally::default(), |sum, row| Tally {
+            count: sum.count + row.count,
+            insns: sum.insns + row.insns,
+        });
+        writeln!(
+            text,
+            "\nPage faults: {} ({} traps), {} of {} instructions ({})",
+            total.count,
+            self.fault_traps,
+            total.insns,
+            self.total_insns,
+            percent(total.insns, self.total_insns)
+        )?;
+        writeln!(
+            text,
+            "  {:<16} {:>8} {:>7} {:>12} {:>9}",
+            "outcome", "faults", "share", "insns", "mean"
+        )?;
+        for (name, row) in &self.outcomes {
+            let share = percent(row.count, total.count);
+            let mean = row.insns / row.count.max(1);
+            writeln!(text, "  {name:<16} {:>8} {share:>7} {:>12} {mean:>9}", row.count, row.insns)?;
+        }
+        let copied = self.outcomes.get("copied").map_or(0, |row| row.count);
+        let last = self.outcomes.get("made writable").map_or(0, |row| row.count);
+        if copied + last > 0 {
+            let share = percent(copied, copied + last);
+            writeln!(text, "  copy-on-write pages written: {}, copied {share}", copied + last)?;
+        }
+        Ok(())
+    }
+
+    fn report_costs(&self, text: &mut String) -> std::fmt::Result {
+        let Some(most) = self.histogram.values().max() else { return Ok(()) };
+        writeln!(text, "\nHandler cost, in instructions from trap to return")?;
+        for (power, count) in &self.histogram {
+            let bar = "#".repeat((count * 40).div_ceil(*most) as usize);
+            let (from, to) = (1u64 << power, (2u64 << power) - 1);
+            writeln!(text, "  {from:>9}..{to:<9} {count:>8} {bar}")?;
+        }
+        Ok(())
+    }
+
+    fn report_memory(&self, text: &mut String) -> std::fmt::Result {
+        if let Some(FreePages { start, min, end }) = self.free {
+            let leak = match start.checked_sub(end) {
+                Some(0) | None => String::new(),
+                Some(lost) => format!(", {lost} fewer than at the start"),
+            };
+            writeln!(
+                text,
+                "\nFree pages: {start} at the start, {min} at least, {end} at the end{leak}"
+            )?;
+        }
+        if !self.misses.is_empty() {
+            let total: u64 = self.misses.values().sum();
+            writeln!(text, "\nTLB misses: {total}")?;
+            for (cause, count) in &self.misses {
+                let share = percent(*count, total);
+                writeln!(text, "  {:<16} {count:>8} {share:>7}", text::miss_word(*cause))?;
+            }
+        }
+        if self.findings > 0 {
+            writeln!(text, "\nFindings of the checkers: {}", self.findings)?;
+        }
+        Ok(())
+    }
+
+    fn report_tops(&self, text: &mut String) -> std::fmt::Result {
+        let processes = self.processes.iter().map(|((pid, name), row)| {
+            let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            (format!("{pid:>4} {name}"), *row)
+        });
+        top(text, "By process", processes)?;
+        top(text, "By code site", self.sites.iter().map(|(site, row)| (site.clone(), *row)))?;
+        top(text, "By page", self.pages.iter().map(|(va, row)| (format!("{va:#x}"), *row)))
+    }
+}
+
+fn top(
+    text: &mut String,
+    title: &str,
+    rows: impl Iterator<Item = (String, Tally)>,
+) -> std::fmt::Result {
+    let mut rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_by(|a, b| (b.1.count, &a.0).cmp(&(a.1.count, &b.0)));
+    writeln!(text, "\n{title}")?;
+    writeln!(text, "  {:>8} {:>12}", "faults", "insns")?;
+    for (name, row) in rows.iter().take(TOP) {
+        writeln!(text, "  {:>8} {:>12}  {name}", row.count, row.insns)?;
+    }
+    if rows.len() > TOP {
+        writeln!(text, "  ({} more)", rows.len() - TOP)?;
+    }
+    Ok(())
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    format!("{:.1} %", part as f64 * 100.0 / whole as f64)
+}
+
+impl<W: Write> Sink for Summary<W> {
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        if let Some(at) = record.at() {
+            self.total_insns = self.total_insns.max(at.insns);
+        }
+        match record {
+            Record::Fault(fault) => self.fault(fault),
+            Record::FrameAllocated(frame) => self.free_pages(frame.free, frame.free + 1),
+            Record::FrameFreed(frame) => self.free_pages(frame.free, frame.free.saturating_sub(1)),
+            Record::TlbMissed { cause, .. } => *self.misses.entry(*cause).or_default() += 1,
+            Record::Finding { .. } => self.findings += 1,
+            Record::End { fault_traps, .. } => self.fault_traps = *fault_traps,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.reported, true) {
+            let report = self.report();
+            self.out.write_all(report.as_bytes())?;
+        }
+        self.out.flush()
+    }
+}
+
+/// Whether an outcome means that the process got its page.
+pub fn is_resolved(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Killed | Outcome::Unresolved | Outcome::NeverReturned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_counted_by_outcome_process_site_and_page() {
+        let fault = text::tests::sample();
+        let mut killed = fault.clone();
+        killed.outcome = Outcome::Killed;
+        killed.cost = None;
+        let mut summary = Summary::new(Vec::new());
+        for fault in [fault.clone(), fault, killed] {
+            summary.record(&Record::Fault(fault)).expect("a vector takes everything");
+        }
+        let text = summary.report();
+        assert!(text.contains("Page faults: 3"), "{text}");
+        assert!(
+            text.contains("copied                  2  66.7 %          824       412"),
+            "{text}"
+        );
+        assert!(text.contains("killed                  1"), "{text}");
+        assert!(text.contains("256..511              2 ####"), "{text}");
+        assert!(text.contains("3          824  0x3000"), "{text}");
+    }
+}
