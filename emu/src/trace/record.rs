@@ -209,6 +209,9 @@ pub struct Fault {
     /// Instructions from the trap to the return on this hart; none when it never returned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost: Option<u64>,
+    /// Virtual time of the return in nanoseconds since reset.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub returned: Option<u64>,
     /// Frames allocated in between on this hart.
     pub allocated: u32,
     /// Frames freed in between on this hart.

@@ -292,6 +292,7 @@ pub(crate) mod tests {
             via: Via::Trap,
             outcome: Outcome::Copied { from: 0x87f5_b000, to: 0x87e2_1000, refs: Some(2) },
             cost: Some(412),
+            returned: Some(412_331_412),
             allocated: 1,
             freed: 0,
             free: Some(31987),
