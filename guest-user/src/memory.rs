@@ -1,0 +1,65 @@
+//! The break: growing and shrinking the heap by hand.
+
+use abi::layout::PGSIZE;
+use abi::mman::{SBRK_EAGER, SBRK_LAZY};
+
+use crate::sys;
+
+/// Bytes in a page.
+pub const PAGE: usize = PGSIZE as usize;
+
+/// Moves the break by `n` bytes, pages mapped at once; the old break.
+///
+/// The raw call is unsafe because shrinking takes memory away; here that is the caller's own
+/// look-out, as with `malloc` in use: a negative `n` must only return what `sbrk` gave.
+pub fn sbrk(n: isize) -> Option<usize> {
+    // SAFETY: see above; growing touches nothing that exists.
+    address(unsafe { sys::sbrk(n, SBRK_EAGER) })
+}
+
+/// Like [`sbrk`], but pages are mapped when they are touched.
+pub fn sbrklazy(n: isize) -> Option<usize> {
+    // SAFETY: as in `sbrk`.
+    address(unsafe { sys::sbrk(n, SBRK_LAZY) })
+}
+
+/// Where the break is.
+pub fn brk() -> usize {
+    sbrk(0).expect("sbrk(0) cannot fail")
+}
+
+/// An address that a call returned, unless that was -1.
+fn address(result: isize) -> Option<usize> {
+    (result != -1).then_some(result as usize)
+}
+
+/// Writes a byte wherever it is told to; the kernel has the last word.
+///
+/// For programs that test memory itself.
+#[inline(never)]
+pub fn poke(address: usize, value: u8) {
+    // SAFETY: the address is one that the program mapped for this, or one whose store the test
+    // expects to trap; nothing Rust knows of lives there.
+    unsafe { (address as *mut u8).write_volatile(value) }
+}
+
+/// Reads a byte from wherever it is told to; see [`poke`].
+#[inline(never)]
+pub fn peek(address: usize) -> u8 {
+    // SAFETY: as in `poke`; a load from a mapped address harms nobody.
+    unsafe { (address as *const u8).read_volatile() }
+}
+
+/// Writes a word; the address must be a multiple of 8. See [`poke`].
+#[inline(never)]
+pub fn poke_word(address: usize, value: usize) {
+    // SAFETY: as in `poke`.
+    unsafe { (address as *mut usize).write_volatile(value) }
+}
+
+/// Reads a word; the address must be a multiple of 8. See [`poke`].
+#[inline(never)]
+pub fn peek_word(address: usize) -> usize {
+    // SAFETY: as in `peek`.
+    unsafe { (address as *const usize).read_volatile() }
+}
