@@ -1,3 +1,8 @@
 //! A full-system RISC-V machine (RV64GC, Sv39/48/57) that shows what virtual memory does.
+pub mod board;
+pub mod bus;
+pub mod console;
+pub mod dev;
 pub mod float;
+pub mod mem;
 pub mod trace;
