@@ -5,4 +5,5 @@ pub mod console;
 pub mod dev;
 pub mod float;
 pub mod mem;
+pub mod symbols;
 pub mod trace;

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::record::{Fault, Frame, MissCause, Moment, Outcome, Record, Who};
 use super::sink::Sink;
-use super::text;
 
 /// Points that a figure keeps at the most.
 const MAX_POINTS: usize = 60_000;
@@ -314,7 +313,7 @@ mod tests {
     #[test]
     fn names_from_the_guest_cannot_end_the_script() {
         let mut html = Html::new(Vec::new());
-        let mut fault = text::tests::sample();
+        let mut fault = super::super::text::tests::sample();
         fault.who.name = Some("</script><b>".into());
         html.record(&Record::Fault(fault)).expect("a vector takes everything");
         html.finish().expect("a vector takes everything");

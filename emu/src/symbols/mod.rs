@@ -1,0 +1,214 @@
+//! What addresses are called: functions and source lines of an ELF file.
+//!
+//! Functions come from the symbol table, lines from DWARF when it is there. A file without either
+//! is no error: addresses then stay numbers. Names of Rust functions are demangled.
+
+mod structs;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use addr2line::Context;
+use gimli::{EndianArcSlice, RunTimeEndian};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
+
+pub use structs::StructLayout;
+
+use crate::trace::record::Place;
+
+/// How DWARF sections are held.
+type Reader = EndianArcSlice<RunTimeEndian>;
+
+/// Why a file has no symbols for us.
+#[derive(Debug, thiserror::Error)]
+pub enum SymbolError {
+    /// Not an object file.
+    #[error("not an object file: {0}")]
+    Object(#[from] object::Error),
+    /// The debug information is broken.
+    #[error("broken debug information: {0}")]
+    Dwarf(#[from] gimli::Error),
+}
+
+/// A function: `start..end` and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// First address.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// Name, demangled.
+    pub name: String,
+}
+
+/// The symbols of one program.
+pub struct Symbols {
+    functions: Vec<Function>,
+    addresses: HashMap<String, u64>,
+    dwarf: Option<Arc<gimli::Dwarf<Reader>>>,
+    lines: Option<Context<Reader>>,
+    segments: Vec<(u64, Vec<u8>)>,
+    known: RefCell<HashMap<u64, Place>>,
+}
+
+/// Places that are remembered; looking one up in DWARF is slow, and few sites fault.
+const MAX_KNOWN: usize = 1 << 16;
+
+impl Symbols {
+    /// Reads an ELF file's symbols, lines and loaded bytes.
+    pub fn from_elf(bytes: &[u8]) -> Result<Symbols, SymbolError> {
+        let file = object::File::parse(bytes)?;
+        let mut functions = Vec::new();
+        let mut addresses = HashMap::new();
+        for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
+            let Ok(name) = symbol.name() else { continue };
+            let name = format!("{:#}", rustc_demangle::demangle(name));
+            addresses.entry(name.clone()).or_insert(symbol.address());
+            // Assembly labels have no type and no size, and are functions all the same.
+            let function = symbol.kind() == SymbolKind::Text
+                || (symbol.kind() == SymbolKind::Unknown && in_text(&file, symbol.section_index()));
+            if function && !name.starts_with(['$', '.']) {
+                let (start, end) =
+                    (symbol.address(), symbol.address().saturating_add(symbol.size()));
+                functions.push(Function { start, end, name });
+            }
+        }
+        functions.sort_by(|a, b| (a.start, b.end).cmp(&(b.start, a.end)));
+        functions.dedup_by_key(|function| function.start);
+        close_gaps(&mut functions);
+        let dwarf = read_dwarf(&file)?.map(Arc::new);
+        let lines = dwarf.clone().map(Context::from_arc_dwarf).transpose()?;
+        let segments = file
+            .segments()
+            .filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())))
+            .collect();
+        Ok(Symbols { functions, addresses, dwarf, lines, segments, known: RefCell::default() })
+    }
+
+    /// What is at `pc`: function and offset, file and line, as far as known.
+    pub fn place(&self, pc: u64) -> Place {
+        if let Some(place) = self.known.borrow().get(&pc) {
+            return place.clone();
+        }
+        let function = self.function(pc);
+        // Only for addresses of the file: addr2line overflows at the end of the address space.
+        let lines =
+            self.lines.as_ref().filter(|_| pc < u64::MAX && self.loaded_bytes(pc, 1).is_some());
+        let location = lines.and_then(|lines| lines.find_location(pc).ok().flatten());
+        let place = Place {
+            pc,
+            function: function.map(|function| function.name.clone()),
+            offset: function.map(|function| pc - function.start),
+            file: location.as_ref().and_then(|location| location.file).map(str::to_owned),
+            line: location.and_then(|location| location.line),
+        };
+        let mut known = self.known.borrow_mut();
+        if known.len() < MAX_KNOWN {
+            known.insert(pc, place.clone());
+        }
+        place
+    }
+
+    /// The function that holds `pc`.
+    pub fn function(&self, pc: u64) -> Option<&Function> {
+        let after = self.functions.partition_point(|function| function.start <= pc);
+        self.functions.get(after.checked_sub(1)?).filter(|function| pc < function.end)
+    }
+
+    /// The function with this name.
+    pub fn function_named(&self, name: &str) -> Option<&Function> {
+        let start = self.address(name)?;
+        self.function(start).filter(|function| function.start == start)
+    }
+
+    /// The address of a symbol, function or data.
+    pub fn address(&self, name: &str) -> Option<u64> {
+        self.addresses.get(name).copied()
+    }
+
+    /// The layout of a C structure, from the debug information.
+    pub fn structure(&self, name: &str) -> Option<StructLayout> {
+        structs::find(self.dwarf.as_deref()?, name).ok().flatten()
+    }
+
+    /// The bytes that a loader puts at `va..va + len`, as far as the file holds them.
+    pub fn loaded_bytes(&self, va: u64, len: usize) -> Option<&[u8]> {
+        self.segments.iter().find_map(|(start, data)| {
+            let offset = usize::try_from(va.checked_sub(*start)?).ok()?;
+            data.get(offset..offset.checked_add(len)?)
+        })
+    }
+}
+
+fn in_text(file: &object::File, section: Option<object::SectionIndex>) -> bool {
+    section
+        .and_then(|index| file.section_by_index(index).ok())
+        .is_some_and(|section| section.kind() == object::SectionKind::Text)
+}
+
+/// Symbols without a size reach to the next one (at most a page).
+fn close_gaps(functions: &mut [Function]) {
+    let nexts: Vec<u64> = functions.iter().skip(1).map(|function| function.start).collect();
+    for (i, function) in functions.iter_mut().enumerate() {
+        if function.end <= function.start {
+            let page_end = function.start.saturating_add(4096);
+            function.end = nexts.get(i).copied().unwrap_or(page_end).min(page_end);
+        }
+    }
+}
+
+fn read_dwarf(file: &object::File) -> Result<Option<gimli::Dwarf<Reader>>, SymbolError> {
+    if file.section_by_name(".debug_info").is_none() {
+        return Ok(None);
+    }
+    let endian = RunTimeEndian::Little;
+    let load = |id: gimli::SectionId| -> Result<Reader, SymbolError> {
+        let data = file.section_by_name(id.name()).map(|section| section.uncompressed_data());
+        let data = data.transpose()?.unwrap_or_default();
+        Ok(EndianArcSlice::new(Arc::from(&*data), endian))
+    };
+    Ok(Some(gimli::Dwarf::load(load)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This very program: it has symbols, and line tables unless it was stripped.
+    fn own_symbols() -> Symbols {
+        let path = std::env::current_exe().expect("a test has a file");
+        Symbols::from_elf(&std::fs::read(path).expect("readable")).expect("an object file")
+    }
+
+    #[inline(never)]
+    fn a_function_of_this_test(x: u64) -> u64 {
+        std::hint::black_box(x) + 1
+    }
+
+    #[test]
+    fn a_functions_own_address_has_its_name_and_file() {
+        let symbols = own_symbols();
+        assert_eq!(a_function_of_this_test(1), 2);
+        let name = "emu::symbols::tests::a_function_of_this_test";
+        let function = symbols.function_named(name).expect("in the symbol table");
+        let place = symbols.place(function.start);
+        assert_eq!((place.function.as_deref(), place.offset), (Some(name), Some(0)));
+        let file = place.file.expect("line tables");
+        assert!(file.ends_with("emu/src/symbols/mod.rs"), "{file}");
+        let own_bytes = symbols.loaded_bytes(function.start, 4).expect("loaded");
+        assert_eq!(own_bytes.len(), 4);
+    }
+
+    #[test]
+    fn addresses_outside_everything_stay_numbers() {
+        let place = own_symbols().place(u64::MAX);
+        assert_eq!(place, Place { pc: u64::MAX, ..Place::default() });
+    }
+
+    #[test]
+    fn broken_files_are_errors() {
+        assert!(Symbols::from_elf(b"").is_err());
+        assert!(Symbols::from_elf(b"\x7fELF\x02\x01\x01").is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Layouts of C structures from DWARF: which member is where. That is all it takes to read a
+//! foreign kernel's `struct proc`.
+
+use std::collections::HashMap;
+
+use gimli::{AttributeValue, Dwarf, Reader};
+
+/// A structure: its size and its members' offsets, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StructLayout {
+    /// Size in bytes.
+    pub size: u64,
+    /// Offset of every member by name.
+    pub members: HashMap<String, u64>,
+}
+
+/// Finds the first complete structure with this name.
+pub fn find<R: Reader>(dwarf: &Dwarf<R>, name: &str) -> Result<Option<StructLayout>, gimli::Error> {
+    let mut units = dwarf.units();
+    while let Some(header) = units.next()? {
+        let unit = dwarf.unit(header)?;
+        let mut entries = unit.entries();
+        while let Some((_, entry)) = entries.next_dfs()? {
+            if entry.tag() != gimli::DW_TAG_structure_type {
+                continue;
+            }
+            let named = text(dwarf, &unit, entry.attr_value(gimli::DW_AT_name)?)?;
+            let size =
+                entry.attr_value(gimli::DW_AT_byte_size)?.and_then(|value| value.udata_value());
+            if let (Some(named), Some(size)) = (named, size)
+                && named == name
+            {
+                let offset = entry.offset();
+                return Ok(Some(StructLayout { size, members: members(dwarf, &unit, offset)? }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn members<R: Reader>(
+    dwarf: &Dwarf<R>,
+    unit: &gimli::Unit<R>,
+    offset: gimli::UnitOffset<R::Offset>,
+) -> Result<HashMap<String, u64>, gimli::Error> {
+    let mut found = HashMap::new();
+    let mut tree = unit.entries_tree(Some(offset))?;
+    let mut children = tree.root()?.children();
+    while let Some(child) = children.next()? {
+        let entry = child.entry();
+        if entry.tag() != gimli::DW_TAG_member {
+            continue;
+        }
+        let name = text(dwarf, unit, entry.attr_value(gimli::DW_AT_name)?)?;
+        let at = entry
+            .attr_value(gimli::DW_AT_data_member_location)?
+            .and_then(|value| value.udata_value());
+        if let (Some(name), Some(at)) = (name, at) {
+            found.insert(name, at);
+        }
+    }
+    Ok(found)
+}
+
+fn text<R: Reader>(
+    dwarf: &Dwarf<R>,
+    unit: &gimli::Unit<R>,
+    value: Option<AttributeValue<R>>,
+) -> Result<Option<String>, gimli::Error> {
+    let Some(value) = value else { return Ok(None) };
+    Ok(Some(dwarf.attr_string(unit, value)?.to_string_lossy()?.into_owned()))
+}
