@@ -6,3 +6,4 @@ pub mod record;
 pub mod sink;
 pub mod summary;
 pub mod text;
+pub mod tlb_model;

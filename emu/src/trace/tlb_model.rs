@@ -1,0 +1,376 @@
+//! The modelled TLB: what a hart's translation cache of a given size and policy would do.
+//!
+//! It is separate from whatever the engine uses for speed. The architecture does not say how large
+//! a TLB is or what it drops; it says what a program may rely on (`sfence.vma`). The model makes
+//! that visible: which accesses would miss and why, and which would use an entry that no longer
+//! agrees with the table in memory.
+//!
+//! The engine's fast TLB is kept a subset of the model: what the model drops, the engine drops
+//! ([`Lookup::evicted`]). Then an access that hits in the engine would hit in the model, which for
+//! FIFO and random replacement changes nothing in it, and the model needs to be asked only on the
+//! engine's misses. LRU must see every access.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use super::record::MissCause;
+
+/// What gives way when a set is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The entry that was filled first.
+    Fifo,
+    /// Any (a fixed sequence, so that runs repeat).
+    Random,
+    /// The entry that was used longest ago.
+    Lru,
+}
+
+/// Size and behaviour: `ENTRIESxWAYS[,fifo|random|lru][,asid=on|off]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlbConfig {
+    /// Entries in all, a power of two.
+    pub entries: usize,
+    /// Entries in a set, a power of two, at most `entries`.
+    pub ways: usize,
+    /// Replacement.
+    pub policy: Policy,
+    /// Whether entries are tagged with their ASID; without, a `satp` write flushes.
+    pub asid: bool,
+}
+
+impl Default for TlbConfig {
+    fn default() -> TlbConfig {
+        TlbConfig { entries: 64, ways: 4, policy: Policy::Fifo, asid: true }
+    }
+}
+
+/// Largest TLB that can be modelled.
+const MAX_ENTRIES: usize = 1 << 16;
+
+impl FromStr for TlbConfig {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TlbConfig, String> {
+        let mut config = TlbConfig::default();
+        let mut words = text.split(',');
+        let size = words.next().unwrap_or_default();
+        let (entries, ways) = size.split_once('x').ok_or_else(|| {
+            format!("`{size}` is not ENTRIESxWAYS, such as 64x4 (64 entries in sets of 4)")
+        })?;
+        let power = |word: &str| {
+            let value = word.parse::<usize>().ok().filter(|value| value.is_power_of_two());
+            value.ok_or_else(|| format!("`{word}` is not a power of two"))
+        };
+        (config.entries, config.ways) = (power(entries)?, power(ways)?);
+        if config.ways > config.entries || config.entries > MAX_ENTRIES {
+            return Err(format!("{size}: at most {MAX_ENTRIES} entries, and ways at most entries"));
+        }
+        for word in words {
+            match word {
+                "fifo" => config.policy = Policy::Fifo,
+                "random" => config.policy = Policy::Random,
+                "lru" => config.policy = Policy::Lru,
+                "asid=on" => config.asid = true,
+                "asid=off" => config.asid = false,
+                _ => {
+                    return Err(format!(
+                        "`{word}`: expected fifo, random, lru, asid=on or asid=off"
+                    ));
+                }
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// A translation, as the walk found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Virtual page number.
+    pub vpn: u64,
+    /// Address-space identifier.
+    pub asid: u16,
+    /// Level of the leaf: 0 for 4 KiB, 1 for 2 MiB, …
+    pub level: u8,
+    /// The leaf PTE.
+    pub pte: u64,
+}
+
+impl Translation {
+    const GLOBAL: u64 = 1 << 5;
+
+    fn is_global(&self) -> bool {
+        self.pte & Translation::GLOBAL != 0
+    }
+
+    fn page(&self) -> u64 {
+        self.vpn >> (9 * u32::from(self.level))
+    }
+}
+
+/// What an access did to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The translation was there; this is the cached one, which may differ from memory.
+    Hit(Translation),
+    /// It was not, and was filled in.
+    Miss {
+        /// Why it was not there.
+        cause: MissCause,
+        /// What gave way.
+        evicted: Option<Translation>,
+    },
+}
+
+/// Pages whose last removal is remembered; beyond, misses count as cold.
+const MAX_REMEMBERED: usize = 1 << 20;
+
+/// One modelled TLB.
+pub struct TlbModel {
+    config: TlbConfig,
+    sets: Vec<Vec<Slot>>,
+    removed: HashMap<(u64, u8, u16), MissCause>,
+    clock: u64,
+    random: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    translation: Translation,
+    /// When it was filled (FIFO) or used last (LRU).
+    stamp: u64,
+}
+
+impl TlbModel {
+    /// An empty TLB.
+    pub fn new(config: TlbConfig) -> TlbModel {
+        let sets = vec![Vec::with_capacity(config.ways); config.entries / config.ways];
+        // Any odd seed will do; it is fixed so that runs repeat.
+        TlbModel { config, sets, removed: HashMap::new(), clock: 0, random: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    /// Whether the engine must report every access, not only its own misses.
+    pub fn needs_every_access(&self) -> bool {
+        self.config.policy == Policy::Lru
+    }
+
+    /// An access that the table in memory translates like this.
+    pub fn access(&mut self, walked: Translation) -> Lookup {
+        self.clock += 1;
+        if let Some(hit) = self.find(walked.vpn, walked.asid) {
+            return Lookup::Hit(hit);
+        }
+        let key = self.key(&walked);
+        let cause = self.removed.remove(&key).unwrap_or(MissCause::Cold);
+        let evicted = self.fill(walked);
+        if let Some(victim) = evicted {
+            self.remember(&victim, MissCause::Capacity);
+        }
+        Lookup::Miss { cause, evicted }
+    }
+
+    /// Looks a page up at every page size, as hardware does.
+    fn find(&mut self, vpn: u64, asid: u16) -> Option<Translation> {
+        let tagged = self.config.asid;
+        for level in 0..5u8 {
+            let page = vpn >> (9 * u32::from(level));
+            let set = self.set_of(page);
+            let clock = self.clock;
+            let lru = self.config.policy == Policy::Lru;
+            let hit = self.sets[set].iter_mut().find(|slot| {
+                let cached = &slot.translation;
+                cached.level == level
+                    && cached.page() == page
+                    && (!tagged || cached.asid == asid || cached.is_global())
+            });
+            if let Some(slot) = hit {
+                if lru {
+                    slot.stamp = clock;
+                }
+                return Some(slot.translation);
+            }
+        }
+        None
+    }
+
+    fn fill(&mut self, translation: Translation) -> Option<Translation> {
+        let set = self.set_of(translation.page());
+        let slot = Slot { translation, stamp: self.clock };
+        let slots = &mut self.sets[set];
+        if slots.len() < self.config.ways {
+            slots.push(slot);
+            return None;
+        }
+        let victim = match self.config.policy {
+            Policy::Random => {
+                // xorshift64
+                self.random ^= self.random << 13;
+                self.random ^= self.random >> 7;
+                self.random ^= self.random << 17;
+                (self.random % self.config.ways as u64) as usize
+            }
+            Policy::Fifo | Policy::Lru => {
+                let oldest = slots.iter().enumerate().min_by_key(|(_, slot)| slot.stamp);
+                oldest.map_or(0, |(index, _)| index)
+            }
+        };
+        Some(std::mem::replace(&mut slots[victim], slot).translation)
+    }
+
+    /// A write to `satp`. Without ASIDs everything but global entries goes. Returns how many
+    /// entries went.
+    pub fn satp_written(&mut self) -> u32 {
+        if self.config.asid {
+            return 0;
+        }
+        self.remove(MissCause::SatpWrite, |cached| !cached.is_global())
+    }
+
+    /// An `sfence.vma`: all pages or the one of `va`, all address spaces or the one of `asid`
+    /// (which spares global entries). Returns how many entries went.
+    pub fn sfence_vma(&mut self, va: Option<u64>, asid: Option<u16>) -> u32 {
+        let tagged = self.config.asid;
+        self.remove(MissCause::SfenceVma, |cached| {
+            let shift = 12 + 9 * u32::from(cached.level);
+            let same_page = va.is_none_or(|va| page_bits(va) >> shift == cached.page());
+            let same_space =
+                asid.is_none_or(|asid| !cached.is_global() && (!tagged || cached.asid == asid));
+            same_page && same_space
+        })
+    }
+
+    fn remove(&mut self, cause: MissCause, goes: impl Fn(&Translation) -> bool) -> u32 {
+        let mut gone = Vec::new();
+        for set in &mut self.sets {
+            set.retain(|slot| {
+                let goes = goes(&slot.translation);
+                if goes {
+                    gone.push(slot.translation);
+                }
+                !goes
+            });
+        }
+        gone.iter().for_each(|translation| self.remember(translation, cause));
+        gone.len() as u32
+    }
+
+    fn remember(&mut self, translation: &Translation, cause: MissCause) {
+        let key = self.key(translation);
+        if self.removed.len() < MAX_REMEMBERED || self.removed.contains_key(&key) {
+            self.removed.insert(key, cause);
+        }
+    }
+
+    fn key(&self, translation: &Translation) -> (u64, u8, u16) {
+        let asid = if self.config.asid { translation.asid } else { 0 };
+        (translation.page(), translation.level, asid)
+    }
+
+    fn set_of(&self, page: u64) -> usize {
+        (page % self.sets.len() as u64) as usize
+    }
+
+    /// Every entry that is cached now.
+    pub fn entries(&self) -> impl Iterator<Item = &Translation> {
+        self.sets.iter().flatten().map(|slot| &slot.translation)
+    }
+}
+
+/// The bits of a virtual address that page numbers are made of (57 at the most).
+fn page_bits(va: u64) -> u64 {
+    va & ((1 << 57) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn page(vpn: u64, asid: u16) -> Translation {
+        Translation { vpn, asid, level: 0, pte: 0xcf }
+    }
+
+    fn miss(lookup: Lookup) -> Option<MissCause> {
+        match lookup {
+            Lookup::Hit(_) => None,
+            Lookup::Miss { cause, .. } => Some(cause),
+        }
+    }
+
+    #[test]
+    fn every_cause_is_told_apart() {
+        let mut tlb = TlbModel::new("2x2,fifo,asid=off".parse().expect("valid"));
+        assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::Cold));
+        assert_eq!(miss(tlb.access(page(1, 0))), None);
+        tlb.access(page(2, 0));
+        tlb.access(page(3, 0));
+        assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::Capacity));
+        assert_eq!(tlb.satp_written(), 2);
+        assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::SatpWrite));
+        assert_eq!(tlb.sfence_vma(Some(0x1000), None), 1);
+        assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::SfenceVma));
+    }
+
+    #[test]
+    fn an_entry_stays_as_it_was_cached() {
+        let mut tlb = TlbModel::new(TlbConfig::default());
+        tlb.access(page(7, 1));
+        let changed = Translation { pte: 0, ..page(7, 1) };
+        assert_eq!(tlb.access(changed), Lookup::Hit(page(7, 1)));
+    }
+
+    #[test]
+    fn asids_and_global_pages() {
+        let mut tlb = TlbModel::new("64x4".parse().expect("valid"));
+        let global = Translation { pte: 0xef, ..page(9, 1) };
+        tlb.access(page(8, 1));
+        tlb.access(global);
+        assert_eq!(tlb.satp_written(), 0);
+        assert!(miss(tlb.access(page(8, 2))).is_some());
+        assert!(miss(tlb.access(page(9, 2))).is_none());
+        assert_eq!(tlb.sfence_vma(None, Some(1)), 1);
+        assert_eq!(tlb.sfence_vma(None, None), 2);
+    }
+
+    #[test]
+    fn bad_sizes_say_what_is_wrong() {
+        for (text, part) in [("64", "64x4"), ("63x4", "power"), ("4x8", "ways"), ("8x8,mru", "mru")]
+        {
+            let error = text.parse::<TlbConfig>().expect_err("invalid");
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    proptest! {
+        /// The subset property, for FIFO and random: asking the model only when a smaller cache
+        /// misses gives the same misses as asking it every time.
+        #[test]
+        fn asking_only_on_engine_misses_counts_the_same(
+            accesses in prop::collection::vec((0u64..24, prop::bool::weighted(0.05)), 1..400),
+            random in any::<bool>(),
+        ) {
+            let policy = if random { Policy::Random } else { Policy::Fifo };
+            let config = TlbConfig { entries: 8, ways: 4, policy, asid: true };
+            let (mut every, mut seldom) = (TlbModel::new(config), TlbModel::new(config));
+            let mut engine = std::collections::HashSet::new();
+            for (vpn, fence) in accesses {
+                if fence {
+                    every.sfence_vma(None, None);
+                    seldom.sfence_vma(None, None);
+                    engine.clear();
+                }
+                let expected = miss(every.access(page(vpn, 0)));
+                let mut got = None;
+                if engine.insert(vpn) {
+                    let lookup = seldom.access(page(vpn, 0));
+                    if let Lookup::Miss { evicted: Some(victim), .. } = lookup {
+                        engine.remove(&victim.vpn);
+                    }
+                    got = miss(lookup);
+                }
+                prop_assert_eq!(got, expected);
+            }
+        }
+    }
+}
