@@ -1,2 +1,15 @@
-//! xv6 in Rust.
-#![cfg_attr(not(test), no_std)]
+//! xv6 in Rust: a small Unix-like kernel for RISC-V, binary compatible with MIT's xv6-riscv.
+//!
+//! Everything but `main.rs` is this library. What is not tied to the machine is tested on the
+//! host: there `arch` is a stub, a page of physical memory is a host allocation, and a physical
+//! address is the value of a pointer.
+#![no_std]
+
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub mod arch;
+pub mod fs;
+pub mod mm;
+pub mod proc;
+pub mod sync;

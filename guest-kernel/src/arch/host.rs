@@ -1,0 +1,55 @@
+//! Stand-ins for the machine, for tests on the host: every test thread is a hart of its own.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+
+use abi::hint::Hint;
+
+/// Number of harts that [`hart_id`] may tell apart: one for every thread of a test run.
+pub const MAX_HARTS: usize = 4096;
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+std::thread_local! {
+    static HART: usize = THREADS.fetch_add(1, Ordering::Relaxed) % MAX_HARTS;
+    static INTERRUPTS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// The number of this hart, below [`MAX_HARTS`].
+pub fn hart_id() -> usize {
+    HART.with(|hart| *hart)
+}
+
+/// Whether device interrupts may come.
+pub fn interrupts_enabled() -> bool {
+    INTERRUPTS.get()
+}
+
+/// Lets device interrupts come.
+pub fn interrupts_on() {
+    INTERRUPTS.set(true);
+}
+
+/// Keeps device interrupts away.
+pub fn interrupts_off() {
+    INTERRUPTS.set(false);
+}
+
+/// Gives other harts a chance while this one polls.
+pub fn relax() {
+    std::thread::yield_now();
+}
+
+/// Ticks of the machine's timer.
+pub fn time() -> u64 {
+    0
+}
+
+/// Orders earlier writes to page tables before later translations of this hart.
+pub fn sfence_vma_all() {}
+
+/// As [`sfence_vma_all`], for the page of one virtual address.
+pub fn sfence_vma(_va: u64) {}
+
+/// Tells the emulator's trace what happened; nothing on any other machine.
+pub fn hint(_kind: Hint, _a0: u64, _a1: u64, _a2: u64) {}

@@ -1,0 +1,1 @@
+//! The file system: block cache, log, inodes, directories, files, pipes.
