@@ -1,4 +1,9 @@
-//! What the machine asks of whoever sits at its serial line.
+//! What the machine asks of whoever sits at its serial line, and the host's terminal there.
+
+pub mod host;
+pub mod input;
+pub mod pacer;
+pub mod typist;
 
 use crate::dev::uart16550::Uart;
 

@@ -1,0 +1,212 @@
+//! Types prepared input at the guest the way a patient person would: a line at a time, the next
+//! one when the guest seems to wait for it.
+//!
+//! Kernels keep few typed bytes (xv6: 128), so a whole file at once would be lost. What is
+//! decided here follows from the guest's time and output alone, so that runs repeat. A line is
+//! due soon behind a prompt. Without one it is due when the guest has been quiet for some time,
+//! less when all harts wait than when they are busy; and much later when what was typed since
+//! the last prompt might already fill the guest's buffer.
+
+use std::collections::VecDeque;
+
+/// Ticks of the time base in a millisecond.
+const MS: u64 = crate::board::TIMEBASE_HZ / 1000;
+
+/// Quiet after which a line is due behind a prompt.
+const AT_PROMPT: u64 = 10 * MS;
+/// The same without a prompt, when all harts wait.
+const IDLE: u64 = 1000 * MS;
+/// The same without a prompt, when some hart is busy: it may be a kernel that never waits.
+const BUSY: u64 = 3000 * MS;
+/// The same when the guest's buffer might be full.
+const FULL: u64 = 20_000 * MS;
+
+/// Bytes that guests are trusted to keep.
+const AHEAD: usize = 100;
+/// How much of the guest's last line is kept.
+const LINE: usize = 16;
+/// What a shell's prompt ends with.
+const PROMPTS: [&[u8]; 3] = [b"$ ", b"# ", b"> "];
+
+/// Ctrl-A, which introduces a command to the emulator.
+pub const ESCAPE: u8 = 1;
+
+/// The next thing to do with the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A byte for the guest.
+    Byte(u8),
+    /// A command to the emulator: what follows Ctrl-A.
+    Command(u8),
+}
+
+/// What is still to be typed, and what is known of the guest.
+#[derive(Clone, Debug, Default)]
+pub struct Typist {
+    queue: VecDeque<u8>,
+    /// The end of the guest's unfinished line.
+    line: Vec<u8>,
+    /// Bytes typed since the guest last showed a prompt.
+    ahead: usize,
+    /// When the guest last printed something or was typed to.
+    last: u64,
+    /// A line was begun: the rest of it goes without a wait.
+    amid: bool,
+}
+
+impl Typist {
+    /// Adds input.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.queue.extend(bytes);
+    }
+
+    /// Bytes still to be typed.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether all was typed.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The guest starts again, and so does its time.
+    pub fn restarted(&mut self) {
+        self.line.clear();
+        (self.ahead, self.last, self.amid) = (0, 0, false);
+    }
+
+    /// How long nothing has happened.
+    pub fn quiet(&self, now: u64) -> u64 {
+        now.saturating_sub(self.last)
+    }
+
+    /// The guest printed.
+    pub fn printed(&mut self, bytes: &[u8], now: u64) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.last = now;
+        let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+        if end > 0 {
+            self.line.clear();
+        }
+        self.line.extend(&bytes[end..]);
+        let surplus = self.line.len().saturating_sub(LINE);
+        self.line.drain(..surplus);
+        if self.at_prompt() {
+            self.ahead = 0;
+        }
+    }
+
+    fn at_prompt(&self) -> bool {
+        PROMPTS.iter().any(|prompt| self.line.ends_with(prompt))
+    }
+
+    /// When the next item is due; `None` when there is none. `live` is for input that is being
+    /// typed just now: it need not wait for anything but room in the guest's buffer.
+    pub fn due(&self, idle: bool, live: bool) -> Option<u64> {
+        self.queue.front()?;
+        let wait = if self.amid {
+            0
+        } else if self.at_prompt() {
+            if live { 0 } else { AT_PROMPT }
+        } else if self.ahead + self.next_line() > AHEAD {
+            FULL
+        } else if live {
+            0
+        } else if idle {
+            IDLE
+        } else {
+            BUSY
+        };
+        Some(self.last.saturating_add(wait))
+    }
+
+    /// Length of the next line.
+    fn next_line(&self) -> usize {
+        let end = self.queue.iter().take(AHEAD + 1).position(|b| *b == b'\n' || *b == ESCAPE);
+        end.map_or(self.queue.len(), |end| end + 1)
+    }
+
+    /// Takes the next item, which is typed now.
+    pub fn take(&mut self, now: u64) -> Option<Item> {
+        let byte = self.queue.pop_front()?;
+        self.last = now;
+        if byte == ESCAPE {
+            self.amid = false;
+            return self.queue.pop_front().map(Item::Command);
+        }
+        self.ahead += 1;
+        self.amid = byte != b'\n' && self.queue.front() != Some(&ESCAPE);
+        if !self.amid {
+            self.line.clear();
+        }
+        Some(Item::Byte(byte))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(typist: &mut Typist, now: u64) -> String {
+        let mut line = String::new();
+        while let Some(Item::Byte(byte)) = typist.take(now) {
+            line.push(byte.into());
+            if !typist.amid {
+                break;
+            }
+        }
+        line
+    }
+
+    #[test]
+    fn a_prompt_makes_the_next_line_due() {
+        let mut typist = Typist::default();
+        assert_eq!(typist.due(true, false), None);
+        typist.add(b"ls\ncat x\n");
+        assert_eq!(typist.due(false, false), Some(BUSY));
+        typist.printed(b"init: starting sh\n$ ", 5);
+        assert_eq!(typist.due(false, false), Some(5 + AT_PROMPT));
+        assert_eq!(line(&mut typist, 9), "ls\n");
+        assert_eq!(typist.due(true, false), Some(9 + IDLE));
+        typist.printed(b"ls\n", 10);
+        typist.printed(b"README\n$", 11);
+        typist.printed(b" ", 12);
+        assert_eq!(typist.due(true, false), Some(12 + AT_PROMPT));
+        assert_eq!(line(&mut typist, 20), "cat x\n");
+        assert!(typist.is_empty());
+    }
+
+    #[test]
+    fn the_guests_buffer_is_not_overrun() {
+        let mut typist = Typist::default();
+        for _ in 0..50 {
+            typist.add(b"0123456789\n");
+        }
+        let mut now = 0;
+        for _ in 0..9 {
+            assert_eq!(typist.due(true, false), Some(now + IDLE));
+            now += IDLE;
+            line(&mut typist, now);
+        }
+        assert_eq!(typist.due(true, false), Some(now + FULL));
+        assert_eq!(typist.due(true, true), Some(now + FULL));
+        typist.printed(b"$ ", now);
+        assert_eq!(typist.due(true, true), Some(now));
+    }
+
+    #[test]
+    fn commands_come_in_their_turn() {
+        let mut typist = Typist::default();
+        typist.add(b"ab\x01x");
+        assert_eq!(
+            (typist.take(1), typist.take(1)),
+            (Some(Item::Byte(b'a')), Some(Item::Byte(b'b')))
+        );
+        assert_eq!(typist.due(true, false), Some(1 + IDLE), "after what was typed had an effect");
+        assert_eq!(typist.take(2), Some(Item::Command(b'x')));
+        assert_eq!(typist.take(2), None);
+    }
+}
