@@ -9,7 +9,9 @@
 extern crate std;
 
 pub mod arch;
+pub mod dev;
 pub mod fs;
 pub mod mm;
+pub mod print;
 pub mod proc;
 pub mod sync;

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::cell::Cell;
 
 use abi::hint::Hint;
+use abi::layout::UART0;
 
 /// Number of harts that [`hart_id`] may tell apart: one for every thread of a test run.
 pub const MAX_HARTS: usize = 4096;
@@ -53,3 +54,23 @@ pub fn sfence_vma(_va: u64) {}
 
 /// Tells the emulator's trace what happened; nothing on any other machine.
 pub fn hint(_kind: Hint, _a0: u64, _a1: u64, _a2: u64) {}
+
+/// Reads a byte-wide device register: the host's board has a UART that is always ready to send.
+pub fn mmio_read8(address: u64) -> u8 {
+    if address == UART0 + 5 { 1 << 5 } else { 0 }
+}
+
+/// Writes a byte-wide device register: what the UART sends is the test's output.
+pub fn mmio_write8(address: u64, value: u8) {
+    if address == UART0 {
+        std::print!("{}", char::from(value));
+    }
+}
+
+/// Reads a word-wide device register: there are none.
+pub fn mmio_read32(_address: u64) -> u32 {
+    0
+}
+
+/// Writes a word-wide device register: there are none.
+pub fn mmio_write32(_address: u64, _value: u32) {}

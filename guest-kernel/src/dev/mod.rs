@@ -1,0 +1,4 @@
+//! Drivers of the board's devices (QEMU's `virt`).
+
+pub mod plic;
+pub mod uart;
