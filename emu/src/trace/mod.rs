@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod html;
+pub mod outputs;
 pub mod perfetto;
 pub mod record;
 pub mod sink;

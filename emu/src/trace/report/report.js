@@ -146,6 +146,7 @@ function frames() {
     $("frames").querySelector(".legend").outerHTML = legend([[`at ${time(until)}: ${number(owner.size)} frames in use, from ${(first * 4096).toString(16)}`, "transparent"],
       ...top.map(([who, n]) => [`${processName(who)}: ${number(n)}`, processColour(who)])]);
   };
+  slider.value = Math.round(1000 * data.free.reduce((a, p) => p[1] < a[1] ? p : a, data.free[0] || [end, 0])[0] / end);
   slider.oninput = draw;
   draw();
 }
