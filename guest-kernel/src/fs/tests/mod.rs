@@ -1,0 +1,1 @@
+//! Tests of the whole file system on a disk in memory.
