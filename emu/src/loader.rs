@@ -13,7 +13,6 @@ use goblin::elf::header::{self, Header};
 use goblin::elf::program_header::{PF_X, PT_LOAD, ProgramHeader};
 use goblin::elf::section_header::{SHT_SYMTAB, SectionHeader};
 use goblin::elf::{Symtab, header::EM_RISCV};
-use goblin::strtab::Strtab;
 use thiserror::Error;
 
 use crate::board::RAM_BASE;
@@ -87,6 +86,12 @@ pub enum Problem {
         start: u64,
         /// Address behind it.
         end: u64,
+        /// Address behind guest memory.
+        ram_end: u64,
+    },
+    /// What goes to the end of memory would be where programs are.
+    #[error("leaves no room below {ram_end:#x} in guest memory; give the machine more with -m")]
+    NoRoom {
         /// Address behind guest memory.
         ram_end: u64,
     },
@@ -337,17 +342,18 @@ fn test_symbols(
         return symbols;
     };
     let from = names.sh_offset as usize;
-    let names = Strtab::new(&bytes[from..from + names.sh_size as usize], 0);
+    let names = &bytes[from..from + names.sh_size as usize];
+    let name_at = |at: usize| names.get(at..).and_then(|rest| rest.split(|b| *b == 0).next());
     let physical = |va: u64| {
         let home = segments.iter().find(|segment| segment.vm_contains(va));
         home.map_or(va, |s| va.wrapping_sub(s.p_vaddr).wrapping_add(s.p_paddr))
     };
     for symbol in table.iter() {
-        let place = match names.get_at(symbol.st_name) {
-            Some("tohost") => &mut symbols.tohost,
-            Some("fromhost") => &mut symbols.fromhost,
-            Some("begin_signature") => &mut symbols.begin_signature,
-            Some("end_signature") => &mut symbols.end_signature,
+        let place = match name_at(symbol.st_name) {
+            Some(b"tohost") => &mut symbols.tohost,
+            Some(b"fromhost") => &mut symbols.fromhost,
+            Some(b"begin_signature") => &mut symbols.begin_signature,
+            Some(b"end_signature") => &mut symbols.end_signature,
             _ => continue,
         };
         *place = Some(physical(symbol.st_value));

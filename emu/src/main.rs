@@ -1,2 +1,5 @@
 //! The `emu` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    emu::cli::main()
+}

@@ -141,6 +141,11 @@ impl VirtioMmio {
         slot
     }
 
+    /// Takes the device out, for another life of the machine.
+    pub fn into_backend(self) -> Option<Box<dyn Backend>> {
+        self.backend
+    }
+
     /// Whether there is a device.
     pub fn occupied(&self) -> bool {
         self.backend.is_some()

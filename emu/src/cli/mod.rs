@@ -1,0 +1,78 @@
+//! The command line: what was asked for, and what becomes of it.
+
+pub mod args;
+pub mod failure;
+pub mod qemu_compat;
+pub mod run;
+pub mod setup;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+
+use args::Args;
+use failure::Failure;
+
+/// The extensions that the device tree names.
+pub fn isa_string() -> &'static str {
+    "rv64imafdc_zicbom_zicboz_zicntr_zicsr_zifencei_zihpm_zba_zbb_zbs_sstc_svadu_svinval_svnapot_\
+     svpbmt"
+}
+
+/// The `emu` command.
+pub fn main() -> ExitCode {
+    match parse().and_then(|args| args.map_or(Ok(0), |args| run::run(&args))) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            crate::term::restore();
+            let text = failure.to_string();
+            if !text.is_empty() {
+                eprintln!("emu: {text}");
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// The command line; `None` when it only asked for help or the version.
+fn parse() -> Result<Option<Args>, Failure> {
+    let words = std::env::args_os().map(|word| {
+        word.into_string()
+            .map_err(|word| Failure::Usage(format!("{} is not UTF-8", word.to_string_lossy())))
+    });
+    let words = words.collect::<Result<Vec<_>, _>>()?;
+    // The parser's own two options, which the translation does not know.
+    let asked = |names: &[&str]| words.iter().skip(1).any(|word| names.contains(&word.as_str()));
+    let mut command = Args::command();
+    if asked(&["-h", "-help", "--help"]) {
+        print(&command.render_long_help().to_string());
+        return Ok(None);
+    }
+    if asked(&["-version", "--version", "-V"]) {
+        print(&command.render_version());
+        return Ok(None);
+    }
+    let words = qemu_compat::translate(words, &command).map_err(Failure::Usage)?;
+    match command.try_get_matches_from(words).and_then(|m| Args::from_arg_matches(&m)) {
+        Ok(args) => Ok(Some(args)),
+        Err(error) => Err(Failure::Usage(one_line(&error))),
+    }
+}
+
+/// The first line of what the parser says.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    match error.kind() {
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue => format!("{line}; see emu --help"),
+        _ => line.to_owned(),
+    }
+}
+
+/// Prints help. Nobody reading it any more is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
