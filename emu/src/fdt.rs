@@ -18,7 +18,7 @@ mod line {
 /// What the serial line's clock runs at, for drivers that compute divisors.
 const UART_CLOCK_HZ: u32 = 3_686_400;
 /// Bytes that the cache-block instructions work on.
-pub const CACHE_BLOCK: u32 = 64;
+const CACHE_BLOCK: u32 = isa::ext::CACHE_BLOCK as u32;
 
 const PLIC_PHANDLE: u32 = 1;
 const FINISHER_PHANDLE: u32 = 2;

@@ -14,12 +14,6 @@ use clap::{CommandFactory, FromArgMatches};
 use args::Args;
 use failure::Failure;
 
-/// The extensions that the device tree names.
-pub fn isa_string() -> &'static str {
-    "rv64imafdc_zicbom_zicboz_zicntr_zicsr_zifencei_zihpm_zba_zbb_zbs_sstc_svadu_svinval_svnapot_\
-     svpbmt"
-}
-
 /// The `emu` command.
 pub fn main() -> ExitCode {
     match parse().and_then(|args| args.map_or(Ok(0), |args| run::run(&args))) {

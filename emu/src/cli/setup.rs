@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Args, Virtio};
+use super::args::{Ad, Args, Virtio};
 use super::failure::Failure;
 use super::qemu_compat::{DeviceKind, Drive};
 use crate::board::{KERNEL_BEHIND_FIRMWARE, RAM_BASE, VIRTIO_SLOTS};
@@ -128,7 +128,7 @@ pub fn device_tree(args: &Args, initrd: Option<(u64, u64)>) -> Result<Vec<u8>, F
     let machine = fdt::Machine {
         harts: args.smp,
         ram_bytes: args.memory,
-        isa: super::isa_string(),
+        isa: &isa::ext::IsaString { svadu: args.ad == Ad::Update }.to_string(),
         mmu: "sv57",
         bootargs: &args.append,
         initrd,
