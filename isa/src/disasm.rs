@@ -50,6 +50,9 @@ pub const fn disasm(inst: &Inst, pc: u64) -> Disasm {
 impl fmt::Display for Disasm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inst { op, imm, .. } = self.inst;
+        if self.inst.is_pause() {
+            return f.write_str("pause");
+        }
         if op == Op::Fence && imm == 0x833 {
             return f.write_str("fence.tso");
         }
