@@ -17,7 +17,10 @@ pub trait UserMemory {
     fn copyout(&mut self, va: u64, data: &[u8]) -> Result<(), UserFault>;
 }
 
-/// Bytes that are copied at once through a buffer on the kernel's stack.
+/// Bytes that are copied at once, through a buffer on the kernel's stack.
+///
+/// The buffers are there, and not in frames, because reading and writing must go on when memory
+/// is used up.
 pub const CHUNK: usize = 512;
 
 /// Copies from user memory as much as there is: all of it, or what is before a page boundary.
@@ -41,22 +44,4 @@ pub fn copyout_some(user: &mut dyn UserMemory, va: u64, data: &[u8]) -> usize {
 /// How many bytes of a range that is at most a page long are in its first page.
 fn to_page_end(va: u64, len: usize) -> usize {
     len.min((PGSIZE - va % PGSIZE) as usize)
-}
-
-/// A buffer of the kernel for a transfer.
-pub struct Bounce {
-    small: [u8; CHUNK],
-}
-
-impl Bounce {
-    /// A buffer for a transfer of this many bytes. It may be smaller than that.
-    pub fn new(_len: usize) -> Bounce {
-        Bounce { small: [0; CHUNK] }
-    }
-
-    /// The buffer, cut to what is left of the transfer.
-    pub fn buf(&mut self, left: usize) -> &mut [u8] {
-        let len = left.min(CHUNK);
-        &mut self.small[..len]
-    }
 }

@@ -8,7 +8,7 @@ use abi::layout::PGSIZE;
 use abi::param::MAXOPBLOCKS;
 use abi::stat::Stat;
 
-use super::bounce::{Bounce, UserMemory};
+use super::bounce::{CHUNK, UserMemory, copyin_some};
 use super::device::device;
 use super::pipe::PipeEnd;
 use super::pool::Shared;
@@ -92,15 +92,11 @@ impl File {
         }
         match &self.kind {
             Kind::Pipe(pipe) => pipe.read(user, va, len),
-            Kind::Inode(inode, offset) => read_inode(inode, offset, user, va, len),
-            Kind::Device(_, major) => {
-                let device = device(*major)?;
-                let mut bounce = Bounce::new(len);
-                let buf = bounce.buf(len);
-                let got = device.read(buf)?;
-                user.copyout(va, &buf[..got]).map_err(|_| FsError::Fault)?;
-                Ok(got)
-            }
+            Kind::Inode(inode, offset) => match len {
+                ..=CHUNK => read_inode::<CHUNK>(inode, offset, user, va, len),
+                _ => read_inode::<WRITE_CHUNK>(inode, offset, user, va, len),
+            },
+            Kind::Device(_, major) => read_device(*major, user, va, len),
         }
     }
 
@@ -112,7 +108,10 @@ impl File {
         }
         match &self.kind {
             Kind::Pipe(pipe) => pipe.write(user, va, len),
-            Kind::Inode(inode, offset) => write_inode(inode, offset, user, va, len),
+            Kind::Inode(inode, offset) => match len {
+                ..=CHUNK => write_inode::<CHUNK>(inode, offset, user, va, len),
+                _ => write_inode::<WRITE_CHUNK>(inode, offset, user, va, len),
+            },
             Kind::Device(_, major) => write_device(*major, user, va, len),
         }
     }
@@ -162,24 +161,28 @@ impl File {
     }
 }
 
-fn read_inode(
+// The transfers are functions of their own, not inlined, so that only the buffer that is used is
+// on the stack, which is small.
+
+#[inline(never)]
+fn read_inode<const BUFFER: usize>(
     inode: &InodeRef,
     offset: &AtomicU32,
     user: &mut dyn UserMemory,
     va: u64,
     len: usize,
 ) -> Result<usize, FsError> {
-    let mut bounce = Bounce::new(len);
+    let mut buffer = [0; BUFFER];
     let mut done = 0;
     while done < len {
-        let chunk = bounce.buf(len - done);
+        let chunk = &mut buffer[..BUFFER.min(len - done)];
         let guard = inode.lock()?;
         let from = offset.load(Ordering::Relaxed);
         let got = guard.read(from, chunk)?;
         let to = from + got as u32;
         offset.store(to, Ordering::Relaxed);
         drop(guard);
-        if user.copyout(va.wrapping_add(done as u64), &chunk[..got]).is_err() {
+        if got > 0 && user.copyout(va.wrapping_add(done as u64), &chunk[..got]).is_err() {
             // The failed call read nothing, unless somebody else has gone on from there.
             let start = from - done as u32;
             let _ = offset.compare_exchange(to, start, Ordering::Relaxed, Ordering::Relaxed);
@@ -193,31 +196,47 @@ fn read_inode(
     Ok(done)
 }
 
-fn write_inode(
+#[inline(never)]
+fn write_inode<const BUFFER: usize>(
     inode: &InodeRef,
     offset: &AtomicU32,
     user: &mut dyn UserMemory,
     va: u64,
     len: usize,
 ) -> Result<usize, FsError> {
-    let mut bounce = Bounce::new(len);
+    let mut buffer = [0; BUFFER];
     let mut done = 0;
     while done < len {
-        let chunk = bounce.buf(WRITE_CHUNK.min(len - done));
-        user.copyin(chunk, va.wrapping_add(done as u64)).map_err(|_| FsError::Fault)?;
+        let chunk = &mut buffer[..BUFFER.min(len - done)];
+        // What can be read is written, although the call fails then.
+        let got = copyin_some(user, chunk, va.wrapping_add(done as u64));
         let op = inode.fs().begin_op();
         let mut guard = inode.lock()?;
         let at = offset.load(Ordering::Relaxed);
-        let written = guard.write(&op, at, chunk)?;
+        let written = guard.write(&op, at, &chunk[..got])?;
         offset.store(at + written as u32, Ordering::Relaxed);
         if written < chunk.len() {
-            return Err(FsError::NoSpace);
+            return Err(if written < got { FsError::NoSpace } else { FsError::Fault });
         }
         done += written;
     }
     Ok(done)
 }
 
+#[inline(never)]
+fn read_device(
+    major: i16,
+    user: &mut dyn UserMemory,
+    va: u64,
+    len: usize,
+) -> Result<usize, FsError> {
+    let mut buffer = [0; CHUNK];
+    let got = device(major)?.read(&mut buffer[..CHUNK.min(len)])?;
+    user.copyout(va, &buffer[..got]).map_err(|_| FsError::Fault)?;
+    Ok(got)
+}
+
+#[inline(never)]
 fn write_device(
     major: i16,
     user: &mut dyn UserMemory,
@@ -225,10 +244,10 @@ fn write_device(
     len: usize,
 ) -> Result<usize, FsError> {
     let device = device(major)?;
-    let mut bounce = Bounce::new(len);
+    let mut buffer = [0; CHUNK];
     let mut done = 0;
     while done < len {
-        let chunk = bounce.buf(len - done);
+        let chunk = &mut buffer[..CHUNK.min(len - done)];
         if user.copyin(chunk, va.wrapping_add(done as u64)).is_err() {
             break;
         }
