@@ -11,7 +11,7 @@ use abi::stat::Stat;
 use super::bounce::{CHUNK, UserMemory, copyin_some};
 use super::device::device;
 use super::pipe::PipeEnd;
-use super::pool::Shared;
+use super::pool::{Shared, Slot};
 use super::{FsError, InodeRef};
 
 /// Bytes that one transaction writes, so that it fits into what the log reserves: the inode, the
@@ -43,6 +43,10 @@ pub struct FileRef(Shared<File>);
 impl FileRef {
     pub(super) fn new(file: Shared<File>) -> FileRef {
         FileRef(file)
+    }
+
+    pub(super) fn slot(&self) -> &'static Slot<File> {
+        self.0.slot()
     }
 
     /// Gives up the reference. The same as dropping it, for those who want to see it.

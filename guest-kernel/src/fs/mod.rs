@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod inode;
 mod log;
+mod mapping;
 mod once;
 mod path;
 mod pipe;

@@ -15,7 +15,8 @@ pub struct Pool<T: 'static, const N: usize> {
     slots: [Slot<T>; N],
 }
 
-struct Slot<T> {
+/// Room for one object.
+pub struct Slot<T> {
     count: AtomicU32,
     value: UnsafeCell<MaybeUninit<T>>,
 }
@@ -76,35 +77,71 @@ impl<T> Drop for Vacancy<T> {
     }
 }
 
-impl<T> Deref for Shared<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: this reference is counted, so the slot has its object, and nobody takes it out.
-        unsafe { (*self.slot.value.get()).assume_init_ref() }
+impl<T> Slot<T> {
+    /// The object.
+    ///
+    /// # Safety
+    /// The slot has an object, and a reference to it is counted as long as the result is used.
+    pub unsafe fn object(&self) -> &T {
+        // SAFETY: the caller promises that the object is there, and that nobody takes it out.
+        unsafe { (*self.value.get()).assume_init_ref() }
     }
-}
 
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        self.slot.count.fetch_add(1, Ordering::Relaxed);
-        Shared { slot: self.slot }
+    /// Counts a reference more.
+    ///
+    /// # Safety
+    /// The slot has an object, to which the caller knows of a reference.
+    pub unsafe fn retain(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
-}
 
-impl<T> Drop for Shared<T> {
-    fn drop(&mut self) {
-        if self.slot.count.fetch_sub(1, Ordering::Release) != OWNED + 1 {
+    /// Counts a reference less, and drops the object if it was the last.
+    ///
+    /// # Safety
+    /// The slot has an object, and the caller's counted reference to it is not used again.
+    pub unsafe fn release(&self) {
+        if self.count.fetch_sub(1, Ordering::Release) != OWNED + 1 {
             return;
         }
         // What others did with the object happened before.
         fence(Ordering::Acquire);
         // SAFETY: the count is OWNED and was brought there by this call: it is the owner. The
         // object was put in, and FREE says that it is not there any more.
-        let value = unsafe { (*self.slot.value.get()).assume_init_read() };
+        let value = unsafe { (*self.value.get()).assume_init_read() };
         // Dropping the object may sleep. The slot is free before that.
-        self.slot.count.store(FREE, Ordering::Release);
+        self.count.store(FREE, Ordering::Release);
         drop(value);
+    }
+}
+
+impl<T> Shared<T> {
+    /// The slot of the object, for counting references by hand.
+    pub fn slot(&self) -> &'static Slot<T> {
+        self.slot
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: this reference is counted.
+        unsafe { self.slot.object() }
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        // SAFETY: this reference is one.
+        unsafe { self.slot.retain() };
+        Shared { slot: self.slot }
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // SAFETY: this reference was counted, and ends here.
+        unsafe { self.slot.release() };
     }
 }
 

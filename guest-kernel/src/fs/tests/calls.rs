@@ -343,7 +343,15 @@ fn pages_of_files_for_mappings() {
     file.read_page_at(4096, &mut page).unwrap();
     assert!(page[..904].iter().all(|&byte| byte == 0x55));
     assert_eq!(file.read_page_at(8192, &mut page), Ok(0));
+    let mapping = file.backing().unwrap();
     file.close();
+    let second = mapping.clone();
+    drop(mapping);
+    first.fill(0);
+    assert_eq!(second.read_page(0, &mut first), 4096);
+    assert_eq!(first[..], pattern(3, 5000)[..4096]);
+    assert!(second.writable() && second.size() == 5000);
+    drop(second);
     clean(&fs, 0);
 }
 
