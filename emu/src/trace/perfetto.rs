@@ -149,9 +149,9 @@ impl<W: Write> Sink for Perfetto<W> {
                 self.mark(at, who, &format!("exec {name}"))
             }
             Record::Exited { at, who, status } => self.mark(at, who, &format!("exit {status}")),
-            Record::Syscall { at, who, number, name, result, cost, .. } => {
+            Record::Syscall { at, who, number, call, result, cost, .. } => {
                 let track = self.track(who)?;
-                let name = name.clone().unwrap_or_else(|| format!("syscall {number}"));
+                let name = call.clone().unwrap_or_else(|| format!("syscall {number}"));
                 let args = json!({"result": result.map(|value| value as i64)});
                 self.slice(track, at, cost.unwrap_or(0), &name, args)
             }

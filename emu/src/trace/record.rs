@@ -331,7 +331,7 @@ pub enum Record {
         number: u64,
         /// Its name, when it is one of xv6's.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        name: Option<String>,
+        call: Option<String>,
         /// The arguments a0 to a5.
         args: [u64; 6],
         /// What it returned; none when it did not.
@@ -351,8 +351,8 @@ pub enum Record {
         who: Who,
         /// `scause` or `mcause`.
         cause: u64,
-        /// Its name.
-        name: String,
+        /// The cause in words.
+        what: String,
         /// `stval` or `mtval`.
         tval: u64,
         /// The interrupted instruction.
@@ -474,6 +474,64 @@ impl Record {
             | Record::TlbFlushed { who, .. }
             | Record::Finding { who, .. }
             | Record::Mark { who, .. } => Some(who),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flattened parts share one object: their field names must not meet.
+    #[test]
+    fn every_kind_survives_the_way_to_json_and_back() {
+        let (at, place) =
+            (Moment { ns: 1, insns: 2, hart: 3 }, Place { pc: 4, ..Place::default() });
+        let who = Who { pid: Some(5), name: Some("sh".into()), satp: u64::MAX };
+        let frame = Frame { at, who: who.clone(), pa: 6, free: 7, caller: Some(place.clone()) };
+        let records = [
+            Record::Header { version: VERSION, kernel: "k".into(), harts: 1, ram: 8, ram_start: 9 },
+            Record::Fault(crate::trace::text::tests::sample()),
+            Record::FrameAllocated(frame.clone()),
+            Record::FrameFreed(frame),
+            Record::ProcSwitched { at, who: who.clone() },
+            Record::Forked { at, who: who.clone(), child: 10 },
+            Record::Execed { at, who: who.clone() },
+            Record::Exited { at, who: who.clone(), status: -1 },
+            Record::Syscall {
+                at,
+                who: who.clone(),
+                number: 11,
+                call: Some("open".into()),
+                args: [u64::MAX; 6],
+                result: Some(12),
+                cost: None,
+            },
+            Record::Trapped {
+                at,
+                who: who.clone(),
+                cause: 1 << 63 | 5,
+                what: "timer".into(),
+                tval: 13,
+                place,
+            },
+            Record::TlbMissed {
+                at,
+                who: who.clone(),
+                access: Access::Load,
+                va: 14,
+                cause: MissCause::Cold,
+            },
+            Record::TlbFlushed { at, who: who.clone(), entries: 15, cause: MissCause::SatpWrite },
+            Record::Finding { at, who: who.clone(), check: "cow".into(), message: "m".into() },
+            Record::Mark { at, who, values: [16, 17, 18] },
+            Record::Insn { at, pc: 19, bits: 20, text: "nop".into() },
+            Record::End { at, status: 0, fault_traps: 21 },
+        ];
+        for record in records {
+            let json = serde_json::to_string(&record).expect("plain data");
+            let back: Record = serde_json::from_str(&json).expect(&json);
+            assert_eq!(back, record, "{json}");
         }
     }
 }

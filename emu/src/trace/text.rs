@@ -211,11 +211,11 @@ fn event_line(record: &Record) -> Option<String> {
         Record::Forked { child, .. } => line("fork", format!("child {child}")),
         Record::Execed { .. } => line("exec", String::new()),
         Record::Exited { status, .. } => line("exit", format!("status {status}")),
-        Record::Syscall { number, name, args, result, cost, .. } => {
-            line("sys", syscall_text(*number, name.as_deref(), args, *result, *cost))
+        Record::Syscall { number, call, args, result, cost, .. } => {
+            line("sys", syscall_text(*number, call.as_deref(), args, *result, *cost))
         }
-        Record::Trapped { name, tval, place, .. } => {
-            line("trap", format!("{name} tval {tval:x} at {}", function(place)))
+        Record::Trapped { what, tval, place, .. } => {
+            line("trap", format!("{what} tval {tval:x} at {}", function(place)))
         }
         Record::TlbMissed { access, va, cause, .. } => {
             line("miss", format!("{} {va:x} {}", access_word(*access), miss_word(*cause)))
