@@ -1,5 +1,6 @@
 //! The point of the machine: what happened, joined into records, and the outputs made of them.
 
+pub mod awareness;
 pub mod filter;
 pub mod html;
 pub mod outputs;

@@ -1,0 +1,156 @@
+//! Who runs, and what their addresses are called: what the kernel's own data and the programs'
+//! files say about a hart.
+//!
+//! A foreign kernel is read through its debug information (`struct proc`, `struct cpu`, the array
+//! `cpus`); the in-tree kernel says it by hints. Without either, a process is its address space.
+
+use std::collections::HashMap;
+
+use crate::mem::Ram;
+use crate::symbols::Symbols;
+
+use super::record::Place;
+
+/// Longest process name that is read.
+const NAME_LEN: u64 = 16;
+
+/// Reads the running process from an xv6-like kernel's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcReader {
+    cpus: u64,
+    cpu_size: u64,
+    cpu_proc: u64,
+    proc_pid: u64,
+    proc_name: u64,
+}
+
+impl ProcReader {
+    /// Works for kernels whose debug information has `struct cpu { struct proc *proc; … }`,
+    /// `struct proc { int pid; char name[]; … }` and an array `cpus`, linked where they run.
+    pub fn from_symbols(symbols: &Symbols) -> Option<ProcReader> {
+        let cpu = symbols.structure("cpu")?;
+        let proc = symbols.structure("proc")?;
+        Some(ProcReader {
+            cpus: symbols.address("cpus")?,
+            cpu_size: cpu.size,
+            cpu_proc: *cpu.members.get("proc")?,
+            proc_pid: *proc.members.get("pid")?,
+            proc_name: *proc.members.get("name")?,
+        })
+    }
+
+    /// Process id and name of what a hart runs; nothing between processes.
+    pub fn current(&self, ram: &Ram, hart: u64) -> Option<(i32, String)> {
+        let cpu = self.cpus.checked_add(hart.checked_mul(self.cpu_size)?)?;
+        let proc = ram.read::<u64>(cpu.checked_add(self.cpu_proc)?).ok()?;
+        if proc == 0 {
+            return None;
+        }
+        let pid = ram.read::<u32>(proc.checked_add(self.proc_pid)?).ok()? as i32;
+        let name = read_name(ram, proc.checked_add(self.proc_name)?);
+        Some((pid, name))
+    }
+}
+
+/// A NUL-terminated name of at most sixteen bytes; what is not printable shows as `?`.
+pub fn read_name(ram: &Ram, pa: u64) -> String {
+    (0..NAME_LEN)
+        .map_while(|i| ram.read::<u8>(pa.checked_add(i)?).ok().filter(|byte| *byte != 0))
+        .map(|byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' })
+        .collect()
+}
+
+/// A user program's file.
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its symbols and bytes.
+    pub symbols: Symbols,
+}
+
+/// Finds the program that an address space runs by comparing memory with the files' bytes: names
+/// lie (a shell's child is called like the shell until it calls exec), bytes do not.
+#[derive(Default)]
+pub struct Programs {
+    programs: Vec<Program>,
+    /// The program of a frame of text, as long as the frame holds the same bytes.
+    known: HashMap<(u64, u64), (u64, Option<usize>)>,
+}
+
+/// Answers that are remembered.
+const MAX_KNOWN: usize = 1 << 14;
+
+impl Programs {
+    /// Adds a program; files that are no ELF files are left out.
+    pub fn add(&mut self, name: &str, elf: &[u8]) {
+        if let Ok(symbols) = Symbols::from_elf(elf) {
+            self.programs.push(Program { name: name.to_owned(), symbols });
+        }
+    }
+
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.programs.is_empty()
+    }
+
+    /// What is at the user address `pc`, which is at `pa` in memory.
+    pub fn place(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<Place> {
+        let (page_va, page_pa) = (pc & !0xfff, pa & !0xfff);
+        let print = fingerprint(ram, page_pa)?;
+        let index = match self.known.get(&(page_pa, page_va)) {
+            Some((known, index)) if *known == print => *index,
+            _ => {
+                let index = self.find(ram, page_va, page_pa);
+                if self.known.len() < MAX_KNOWN {
+                    self.known.insert((page_pa, page_va), (print, index));
+                }
+                index
+            }
+        };
+        Some(self.programs[index?].symbols.place(pc))
+    }
+
+    fn find(&self, ram: &Ram, page_va: u64, page_pa: u64) -> Option<usize> {
+        let page = ram.bytes(page_pa, 4096)?;
+        self.programs.iter().position(|program| {
+            // The file may end inside the page; the longest prefix that it has must agree.
+            let lengths = [4096usize, 2048, 1024, 512, 256, 128, 64];
+            let loaded = lengths.iter().find_map(|len| program.symbols.loaded_bytes(page_va, *len));
+            loaded.is_some_and(|bytes| bytes == &page[..bytes.len()])
+        })
+    }
+}
+
+/// A cheap sum of a page's first and some of its other words, to notice that it changed.
+fn fingerprint(ram: &Ram, page_pa: u64) -> Option<u64> {
+    let word = |i: u64| ram.read::<u64>(page_pa + i * 136).ok();
+    (0..30).try_fold(0u64, |sum, i| Some(sum.rotate_left(7) ^ word(i)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::RAM_BASE;
+
+    #[test]
+    fn the_running_process_is_read_from_memory() {
+        let mut ram = Ram::new(1 << 16).expect("memory");
+        let reader = ProcReader {
+            cpus: RAM_BASE + 0x100,
+            cpu_size: 128,
+            cpu_proc: 0,
+            proc_pid: 48,
+            proc_name: 344,
+        };
+        assert_eq!(reader.current(&ram, 1), None);
+        let proc = RAM_BASE + 0x1000;
+        ram.write::<u64>(RAM_BASE + 0x100 + 128, proc).expect("inside");
+        ram.write::<u32>(proc + 48, 7).expect("inside");
+        ram.dma_write(proc + 344, b"cat\0junk").expect("inside");
+        assert_eq!(reader.current(&ram, 1), Some((7, "cat".to_owned())));
+        // Pointers are the guest's: wild ones are nothing, not a panic.
+        ram.write::<u64>(RAM_BASE + 0x100, u64::MAX - 3).expect("inside");
+        assert_eq!(reader.current(&ram, 0), None);
+        assert_eq!(reader.current(&ram, u64::MAX), None);
+    }
+}
