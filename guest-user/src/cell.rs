@@ -19,6 +19,7 @@ impl<T> Scratch<T> {
     }
 
     /// The value; panics at a second call.
+    #[expect(clippy::mut_from_ref, reason = "given out once: `taken` sees to that")]
     pub fn take(&'static self) -> &'static mut T {
         assert!(!self.taken.replace(true), "this scratch buffer is already in use");
         // SAFETY: `taken` makes this the only reference ever.

@@ -12,6 +12,8 @@ mod file;
 mod io;
 mod memory;
 mod process;
+pub mod prodcons;
+pub mod shared;
 mod start;
 mod string;
 pub mod sys;

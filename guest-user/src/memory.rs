@@ -1,7 +1,7 @@
-//! The break: growing and shrinking the heap by hand.
+//! Memory by hand: the break, mappings, and single bytes at any address.
 
 use abi::layout::PGSIZE;
-use abi::mman::{SBRK_EAGER, SBRK_LAZY};
+use abi::mman::{MAP_ANONYMOUS, PROT_READ, PROT_WRITE, SBRK_EAGER, SBRK_LAZY};
 
 use crate::sys;
 
@@ -26,6 +26,22 @@ pub fn sbrklazy(n: isize) -> Option<usize> {
 /// Where the break is.
 pub fn brk() -> usize {
     sbrk(0).expect("sbrk(0) cannot fail")
+}
+
+/// Maps `length` bytes of anonymous memory, readable and writable; where.
+pub fn mmap_anonymous(length: usize, flags: u32) -> Option<usize> {
+    address(sys::mmap(0, length, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0))
+}
+
+/// Maps `length` bytes of a file from its beginning on; where.
+pub fn mmap_file(fd: i32, length: usize, prot: u32, flags: u32) -> Option<usize> {
+    address(sys::mmap(0, length, prot, flags, fd, 0))
+}
+
+/// Takes a mapping away; whether there was one. The caller must not use it any more.
+pub fn munmap(address: usize, length: usize) -> bool {
+    // SAFETY: as in `sbrk`: what the program mapped by hand it unmaps by hand.
+    unsafe { sys::munmap(address, length) == 0 }
 }
 
 /// An address that a call returned, unless that was -1.

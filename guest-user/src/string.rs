@@ -11,6 +11,11 @@ pub fn atoi(text: &CStr) -> i32 {
         .fold(0i32, |n, byte| n.wrapping_mul(10).wrapping_add(i32::from(byte - b'0')))
 }
 
+/// The number that an optional argument stands for, `default` without one.
+pub fn number_or(arg: Option<&CStr>, default: usize) -> usize {
+    arg.map_or(default, |arg| atoi(arg) as usize)
+}
+
 /// Prints bytes as text.
 pub struct Text<'a>(pub &'a [u8]);
 

@@ -89,7 +89,7 @@ stubs! {
         mkdir(path: *const c_char) -> i32 = Mkdir: "Makes a directory.";
         close(fd: i32) -> i32 = Close: "Gives a descriptor back.";
         fork() -> i32 = Fork: "The child's pid; 0 in the child; -1 when there is no room.";
-        trace(mask: u32) -> i32 = Trace: "Prints the calls whose bits are set, children's too.";
+        trace(mask: u64) -> i32 = Trace: "Prints the calls whose bits are set, children's too.";
         pgpte(va: usize) -> u64 = Pgpte: "The leaf PTE of an address, 0 if there is none.";
         kpgtbl() -> i32 = Kpgtbl: "Prints the caller's page table.";
         freepmem() -> u64 = Freepmem: "Free physical memory in bytes.";
