@@ -49,7 +49,8 @@ pub fn qemu_command(guest: &guest::Guest, smp: usize, append: &str) -> Command {
 #[cfg(unix)]
 fn become_program(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt;
-    Err(format!("cannot run {:?}: {}", command.get_program(), command.exec()))
+    let error = command.exec();
+    Err(format!("cannot run {:?}: {error}", command.get_program()))
 }
 
 #[cfg(not(unix))]

@@ -119,7 +119,7 @@ fn install_debian() -> bool {
         return false;
     }
     eprintln!("xtask: installing Debian's rustc-web and rust-web-src (once, about 2 minutes)");
-    let mut apt = |words: &[&str]| {
+    let apt = |words: &[&str]| {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").args(words).stdout(std::io::stderr());
         cmd::run(&mut command).is_ok()
