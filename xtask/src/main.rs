@@ -3,6 +3,7 @@
 
 mod boot;
 mod cmd;
+mod conformance;
 mod grade;
 mod guest;
 mod test;
@@ -60,6 +61,8 @@ enum Task {
     },
     /// Run test cases `N.run` / `N.out` / `N.rc` on the guest and compare.
     Grade(grade::Options),
+    /// Run a folder of riscv-tests or riscv-arch-test binaries on the emulator.
+    Conformance(conformance::Options),
     /// Install what the guest's build needs, and say what was found.
     Setup,
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Guest { mutants, fresh } => guest::build(mutants, fresh).map(|_| ()),
         Task::Qemu { smp, append } => boot::qemu(smp, &append),
         Task::Grade(options) => grade::grade(&options),
+        Task::Conformance(options) => conformance::conformance(&options),
         Task::Setup => toolchain::find().map(|found| println!("xtask: {found}")),
     };
     match outcome {
