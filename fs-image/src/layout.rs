@@ -3,7 +3,7 @@
 use abi::fs::{BPB, BSIZE, FSMAGIC, INODE_SIZE, IPB, SuperBlock};
 use abi::param::LOGBLOCKS;
 
-use crate::{Error, MAX_BLOCKS, Problem, disk};
+use crate::{Error, MAX_BLOCKS, Problem};
 
 /// The areas, in the order of the disk; each ends where the next begins, or before.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,8 @@ impl Layout {
             let what = format!("cut off: the image has only {} bytes", bytes.len());
             return field("superblock", what);
         }
-        let sb = disk::superblock(&bytes[SUPER as usize * BSIZE..]);
+        let sb = bytes[SUPER as usize * BSIZE..].first_chunk();
+        let sb = SuperBlock::from_bytes(sb.expect("there is a whole block"));
         if sb.magic != FSMAGIC {
             return field("magic", format!("{:#x} is not {FSMAGIC:#x}: no xv6 image", sb.magic));
         }
