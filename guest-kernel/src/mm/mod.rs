@@ -6,6 +6,7 @@
 //! page, for user mode and for [`copy`] alike. The remaining modules are system calls on top.
 
 pub mod aspace;
+pub mod calls;
 mod carve;
 pub mod copy;
 pub mod fault;
@@ -15,7 +16,7 @@ pub mod frame;
 pub mod inspect;
 pub mod kmalloc;
 mod load;
-mod mmap;
+pub mod mmap;
 pub mod pagetable;
 pub mod pagevec;
 mod policy;
@@ -25,6 +26,10 @@ pub mod sem;
 pub mod shared;
 mod sharedpage;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use aspace::AddressSpace;
