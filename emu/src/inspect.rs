@@ -4,7 +4,11 @@
 use isa::Priv;
 use isa::paging::{LEVEL_BITS, Mode, PAGE_SHIFT, Pa, Pte, Satp, Va, leaf_size};
 
+use std::collections::BTreeSet;
+
+use crate::console::HostConsole;
 use crate::dev::{Dma, NotMemory};
+use crate::machine::Stop;
 
 /// A machine that stands still.
 pub trait Inspect {
@@ -60,6 +64,38 @@ pub trait Inspect {
         }
         Ok(())
     }
+}
+
+/// Which accesses a watchpoint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// First virtual address.
+    pub va: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Loads are meant.
+    pub loads: bool,
+    /// Stores are meant.
+    pub stores: bool,
+}
+
+/// Where a debugger wants the machine to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Points {
+    /// Virtual addresses of instructions, on any hart.
+    pub breakpoints: BTreeSet<u64>,
+    /// Data.
+    pub watches: Vec<Watch>,
+}
+
+/// A machine that a debugger runs.
+pub trait Debuggee: Inspect {
+    /// Runs until something stops it: [`Stop::Point`] with a hart in front of a breakpoint or
+    /// behind a watched access. A hart that stands at a breakpoint first goes on from it.
+    fn go(&mut self, console: &mut dyn HostConsole, points: &Points) -> Stop;
+
+    /// Lets one hart execute one instruction, or take one trap; the others stand still.
+    fn step(&mut self, hart: usize) -> Option<Stop>;
 }
 
 /// The pieces of `len` bytes from `va` on that lie in one page each.
