@@ -23,6 +23,22 @@ pub struct Stat {
     pub size: u64,
 }
 
+impl Stat {
+    /// Size in user memory.
+    pub const BYTES: usize = 24;
+
+    /// The structure as it lies in user memory.
+    pub fn to_bytes(&self) -> [u8; Stat::BYTES] {
+        let mut bytes = [0; Stat::BYTES];
+        bytes[0..4].copy_from_slice(&self.dev.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.ino.to_le_bytes());
+        bytes[8..10].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[10..12].copy_from_slice(&self.nlink.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.size.to_le_bytes());
+        bytes
+    }
+}
+
 /// What `sysinfo(2)` fills in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +47,19 @@ pub struct SysInfo {
     pub freemem: u64,
     /// Number of processes in use.
     pub nproc: u64,
+}
+
+impl SysInfo {
+    /// Size in user memory.
+    pub const BYTES: usize = 16;
+
+    /// The structure as it lies in user memory.
+    pub fn to_bytes(&self) -> [u8; SysInfo::BYTES] {
+        let mut bytes = [0; SysInfo::BYTES];
+        bytes[0..8].copy_from_slice(&self.freemem.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.nproc.to_le_bytes());
+        bytes
+    }
 }
 
 /// One row of `getprocs(2)` (40 bytes).
@@ -47,6 +76,22 @@ pub struct ProcInfo {
     pub ppid: i32,
     /// Name, padded with NUL.
     pub name: [u8; 16],
+}
+
+impl ProcInfo {
+    /// Size in user memory.
+    pub const BYTES: usize = 40;
+
+    /// The structure as it lies in user memory.
+    pub fn to_bytes(&self) -> [u8; ProcInfo::BYTES] {
+        let mut bytes = [0; ProcInfo::BYTES];
+        bytes[0..4].copy_from_slice(&self.pid.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.state.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.size.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.ppid.to_le_bytes());
+        bytes[20..36].copy_from_slice(&self.name);
+        bytes
+    }
 }
 
 /// Process states as `getprocs(2)` numbers them (MIT's order).
@@ -103,4 +148,20 @@ pub struct RegionInfo {
     pub prot: u32,
     /// Pages that are mapped now.
     pub present: u64,
+}
+
+impl RegionInfo {
+    /// Size in user memory.
+    pub const BYTES: usize = 32;
+
+    /// The structure as it lies in user memory.
+    pub fn to_bytes(&self) -> [u8; RegionInfo::BYTES] {
+        let mut bytes = [0; RegionInfo::BYTES];
+        bytes[0..8].copy_from_slice(&self.start.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.end.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.prot.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.present.to_le_bytes());
+        bytes
+    }
 }

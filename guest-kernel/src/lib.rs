@@ -9,9 +9,16 @@
 extern crate std;
 
 pub mod arch;
+pub mod boot;
+pub mod console;
 pub mod dev;
+pub mod exec;
 pub mod fs;
+pub mod kvm;
 pub mod mm;
 pub mod print;
 pub mod proc;
+pub mod stack;
 pub mod sync;
+pub mod syscall;
+pub mod trap;

@@ -1,6 +1,7 @@
 //! Formatted output to the console, and what happens when the kernel finds a bug in itself.
 
 use core::fmt::{self, Write};
+use core::panic::Location;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::dev::uart;
@@ -36,17 +37,25 @@ impl Write for Console {
 
 /// What the macros call: prints without a word of another hart in between.
 pub fn print(args: fmt::Arguments<'_>) {
+    print_with(|console| console.write_fmt(args));
+}
+
+/// Lets something that writes in several steps write without a word of another hart in between.
+pub fn print_with(write: impl FnOnce(&mut dyn Write) -> fmt::Result) {
     let _guard = (!PANICKING.load(Ordering::Relaxed)).then(|| PRINT.lock());
     // The console takes everything.
-    let _ = Console.write_fmt(args);
+    let _ = write(&mut Console);
 }
 
 /// Prints why the kernel cannot go on; from then on no other hart prints.
-pub fn print_panic(reason: &dyn fmt::Display) {
+pub fn print_panic(reason: &dyn fmt::Display, place: Option<&Location<'_>>) {
     if PANICKING.swap(true, Ordering::Relaxed) {
         // Printing the reason panicked, or another hart was first.
         return;
     }
     println!("panic: {reason}");
+    if let Some(place) = place {
+        println!("       {place}");
+    }
     uart::freeze();
 }

@@ -4,7 +4,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::cell::Cell;
 
 use abi::hint::Hint;
-use abi::layout::UART0;
+use abi::layout::{KERNBASE, UART0};
+
+use super::{Context, Layout, Trap, TrapFrame};
 
 /// Number of harts that [`hart_id`] may tell apart: one for every thread of a test run.
 pub const MAX_HARTS: usize = 4096;
@@ -52,6 +54,9 @@ pub fn sfence_vma_all() {}
 /// As [`sfence_vma_all`], for the page of one virtual address.
 pub fn sfence_vma(_va: u64) {}
 
+/// Orders earlier writes to memory before later instruction fetches of this hart.
+pub fn fence_i() {}
+
 /// Tells the emulator's trace what happened; nothing on any other machine.
 pub fn hint(_kind: Hint, _a0: u64, _a1: u64, _a2: u64) {}
 
@@ -74,3 +79,64 @@ pub fn mmio_read32(_address: u64) -> u32 {
 
 /// Writes a word-wide device register: there are none.
 pub fn mmio_write32(_address: u64, _value: u32) {}
+
+/// There are no kernel threads on the host.
+///
+/// # Safety
+/// None: it panics.
+pub unsafe extern "C" fn switch(_from: *mut Context, _to: *const Context) {
+    unreachable!("no threads of the kernel on the host");
+}
+
+/// There is no user mode on the host.
+///
+/// # Safety
+/// None: it panics.
+pub unsafe fn enter_user(_: &mut TrapFrame, _satp: u64, _sp: u64, _: extern "C" fn() -> !) -> ! {
+    unreachable!("no user mode on the host");
+}
+
+/// There are no traps on the host.
+pub fn read_trap() -> Trap {
+    unreachable!("no traps on the host");
+}
+
+/// There are no traps on the host.
+///
+/// # Safety
+/// None: it panics.
+pub unsafe fn restore_trap(_trap: &Trap) {
+    unreachable!("no traps on the host");
+}
+
+/// There are no traps on the host.
+pub fn traps_to_kernel() {}
+
+/// There are no timer interrupts on the host.
+pub fn set_timer(_time: u64) {}
+
+/// There are no interrupts on the host.
+pub fn wait_for_interrupt() {
+    relax();
+}
+
+/// There is no address translation on the host.
+///
+/// # Safety
+/// None: it does nothing.
+pub unsafe fn set_satp(_satp: u64) {}
+
+/// Where the trampoline page would be.
+pub fn trampoline_pa() -> u64 {
+    KERNBASE
+}
+
+/// Reads a word of physical memory that may not exist: on the host none does.
+pub fn probe(_address: u64) -> Option<u32> {
+    None
+}
+
+/// Parts of the kernel in memory: on the host it has none.
+pub fn kernel_layout() -> Layout {
+    Layout { text_end: KERNBASE, rodata_end: KERNBASE, end: KERNBASE }
+}

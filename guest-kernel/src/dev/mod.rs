@@ -2,3 +2,4 @@
 
 pub mod plic;
 pub mod uart;
+pub mod virtio_blk;

@@ -10,9 +10,9 @@ use abi::fs::BSIZE;
 use abi::param::{LOGBLOCKS, NBUF};
 
 use super::log::Op;
-use super::once::SetOnce;
 use super::{BlockData, BlockDevice};
 use crate::proc::{sleep, wakeup};
+use crate::sync::SetOnce;
 use crate::sync::{SleepGuard, SleepLock, SpinLock};
 
 /// Number of buffers: what the log may pin, and as many again for everybody else.

@@ -10,10 +10,10 @@ use abi::fs::{BSIZE, SuperBlock};
 use abi::param::{LOGBLOCKS, MAXOPBLOCKS};
 
 use super::bio::{Buf, Cache};
-use super::once::SetOnce;
 use super::{BlockData, BlockDevice, Fs, MountError, superblock};
 use crate::println;
 use crate::proc::{sleep, wakeup};
+use crate::sync::SetOnce;
 use crate::sync::{SleepLock, SpinLock};
 
 /// Blocks besides those of the bitmap that freeing a file may change, unlinking included: its

@@ -20,7 +20,6 @@ mod file;
 mod inode;
 mod log;
 mod mapping;
-mod once;
 mod path;
 mod pipe;
 mod pool;
@@ -42,7 +41,7 @@ use abi::param::NFILE;
 use abi::stat::T_DIR;
 
 use crate::println;
-use once::SetOnce;
+use crate::sync::SetOnce;
 
 /// The bytes of a block.
 pub type BlockData = [u8; BSIZE];

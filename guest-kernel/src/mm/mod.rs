@@ -6,7 +6,6 @@
 //! page, for user mode and for [`copy`] alike. The remaining modules are system calls on top.
 
 pub mod aspace;
-pub mod calls;
 mod carve;
 pub mod copy;
 pub mod fault;
@@ -26,10 +25,6 @@ pub mod sem;
 pub mod shared;
 mod sharedpage;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod testing;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use aspace::AddressSpace;

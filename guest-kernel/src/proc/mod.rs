@@ -1,22 +1,19 @@
-//! Processes.
+//! Processes: the table, the scheduler, and their lives from fork to wait.
+//!
+//! What a process has falls into three parts. Its [`State`] is for everybody, behind a lock. What
+//! it [`Own`]s (memory, files, registers) only its own kernel thread touches, or its parent
+//! before it runs and after it is gone. Who is whose parent is one table behind one lock.
+//!
+//! Locks are taken in this order: condition locks (and the family's), then a process's state.
 
-use crate::arch;
-use crate::sync::SpinGuard;
+mod dump;
+mod life;
+mod own;
+mod sched;
+mod table;
 
-/// Sleeps on a channel: releases the lock, and takes it again when woken up.
-///
-/// A wake-up between the two is not lost. Wake-ups may be spurious: sleep in a loop that tests
-/// the condition. Where there is no process (at boot, in tests) sleeping is polling.
-pub fn sleep<T: ?Sized>(_channel: usize, guard: SpinGuard<'_, T>) -> SpinGuard<'_, T> {
-    let lock = SpinGuard::unlock(guard);
-    arch::relax();
-    lock.lock()
-}
-
-/// Wakes every process that sleeps on the channel.
-pub fn wakeup(_channel: usize) {}
-
-/// Whether somebody killed the calling process. Where there is no process, nobody did.
-pub fn killed() -> bool {
-    false
-}
+pub use dump::{dump, list};
+pub use life::{exit, fork, kill, me, parent_pid, start_init, wait};
+pub use own::{Own, OwnGuard};
+pub use sched::{current, killed, scheduler, sleep, wakeup, yield_now};
+pub use table::{Proc, State, in_use};

@@ -8,9 +8,6 @@ use core::arch::asm;
 pub const SSTATUS_SIE: u64 = 1 << 1;
 /// `sstatus.SPIE`: what SIE becomes at `sret`.
 pub const SSTATUS_SPIE: u64 = 1 << 5;
-/// `sstatus.SPP`: the mode a trap came from, and `sret` goes to (0 is U mode).
-pub const SSTATUS_SPP: u64 = 1 << 8;
-
 macro_rules! csr {
     ($($(#[$doc:meta])* $csr:literal: $read:ident $($write:ident)?;)*) => {$(
         $(#[$doc])*
@@ -44,19 +41,39 @@ csr! {
     "sepc": read_sepc write_sepc;
     /// Status of S mode.
     "sstatus": read_sstatus write_sstatus;
-    /// The trap vector.
-    "stvec": read_stvec write_stvec;
     /// Address translation.
     "satp": read_satp write_satp;
-    /// Enabled interrupts.
-    "sie": read_sie write_sie;
     /// Ticks of the machine's timer.
     "time": time;
-    /// When the next timer interrupt is due (Sstc; 0x14d is `stimecmp`).
-    "0x14d": read_stimecmp write_stimecmp;
 }
 
-/// The number of this hart, below [`super::MAX_HARTS`]: the kernel keeps it in `tp`.
+/// Sets where traps go.
+///
+/// # Safety
+/// It is a trap handler for where the hart is or goes to.
+pub unsafe fn write_stvec(address: u64) {
+    // SAFETY: passed on to the caller.
+    unsafe { asm!("csrw stvec, {}", in(reg) address, options(nostack)) };
+}
+
+/// Asks for a timer interrupt at a time, and clears the one that may be pending (Sstc).
+pub fn set_timer(time: u64) {
+    // SAFETY: 0x14d is `stimecmp`; interrupts come when the kernel lets them.
+    unsafe { asm!("csrw 0x14d, {}", in(reg) time, options(nostack)) };
+}
+
+/// Turns to another page table.
+///
+/// # Safety
+/// It maps the kernel as before, and lives for ever.
+pub unsafe fn set_satp(satp: u64) {
+    sfence_vma_all();
+    // SAFETY: passed on to the caller.
+    unsafe { write_satp(satp) };
+    sfence_vma_all();
+}
+
+/// The number of this hart, below `MAX_HARTS`: the kernel keeps it in `tp`.
 #[inline(always)]
 pub fn hart_id() -> usize {
     let id: usize;
@@ -109,4 +126,10 @@ pub fn sfence_vma_all() {
 pub fn sfence_vma(va: u64) {
     // SAFETY: forgetting cached translations is always allowed.
     unsafe { asm!("sfence.vma {}, zero", in(reg) va, options(nostack)) };
+}
+
+/// Orders earlier writes to memory before later instruction fetches of this hart.
+pub fn fence_i() {
+    // SAFETY: FENCE.I only orders.
+    unsafe { asm!("fence.i", options(nostack)) };
 }

@@ -8,7 +8,7 @@ const EMPTY: u8 = 0;
 const SETTING: u8 = 1;
 const SET: u8 = 2;
 
-/// A `static` whose value is known only after the disk was read.
+/// A `static` whose value is known only after something was read from a device.
 pub struct SetOnce<T> {
     state: AtomicU8,
     value: UnsafeCell<MaybeUninit<T>>,
@@ -33,10 +33,21 @@ impl<T> SetOnce<T> {
         self.state.store(SET, Ordering::Release);
     }
 
+    /// Whether there is a value yet.
+    pub fn is_set(&self) -> bool {
+        self.state.load(Ordering::Acquire) == SET
+    }
+
     /// The value; asking before it is set is a kernel bug.
     pub fn get(&self) -> &T {
-        assert!(self.state.load(Ordering::Acquire) == SET, "not set yet");
+        assert!(self.is_set(), "not set yet");
         // SAFETY: SET means that the value was written, and it is not written again.
         unsafe { (*self.value.get()).assume_init_ref() }
+    }
+}
+
+impl<T> Default for SetOnce<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
