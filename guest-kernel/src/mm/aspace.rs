@@ -55,7 +55,7 @@ impl AddressSpace {
 
     /// What `satp` must be for this address space to be in force.
     pub fn satp(&self) -> u64 {
-        SATP_SV39 | self.table.root() / PGSIZE
+        SATP_SV39 | (self.table.root() / PGSIZE)
     }
 
     /// The break: bytes of image, stack and heap.

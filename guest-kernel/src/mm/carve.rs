@@ -55,7 +55,7 @@ impl AddressSpace {
                     // process is here; other members have D bits of their own.
                     pte.clear(PTE_D);
                     let bytes = file.size().saturating_sub(position(va)).min(PGSIZE) as usize;
-                    written &= file.write_back(position(va), &frame.bytes()[..bytes]);
+                    written &= bytes == 0 || file.write_back(position(va), &frame.bytes()[..bytes]);
                 }
                 Some(())
             });

@@ -25,6 +25,10 @@ pub mod sem;
 pub mod shared;
 mod sharedpage;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use aspace::AddressSpace;

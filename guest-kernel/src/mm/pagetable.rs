@@ -356,6 +356,21 @@ impl PageTable {
         }
     }
 
+    /// Calls `see` with every frame that the tree owns: table pages and leaves.
+    #[cfg(test)]
+    pub fn visit_references(&self, mut see: impl FnMut(u64)) {
+        fn below(table: u64, level: usize, see: &mut impl FnMut(u64)) {
+            see(table);
+            for (_, pte) in valid_entries(table) {
+                match level {
+                    0 => see(pte.pa()),
+                    _ => below(pte.pa(), level - 1, see),
+                }
+            }
+        }
+        below(self.root(), self.top, &mut see);
+    }
+
     /// Writes the valid entries in the format of MIT's page-table lab (2024 and later).
     pub fn print(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         writeln!(out, "page table {:#018x}", self.root())?;

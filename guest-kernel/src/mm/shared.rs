@@ -69,4 +69,10 @@ impl SharedObject {
         pages.map(offset, fresh, 0)?;
         Some((mapped, source))
     }
+
+    /// Calls `see` with every frame that the object refers to, its own tables included.
+    #[cfg(test)]
+    pub fn visit_references(&self, see: impl FnMut(u64)) {
+        self.pages.lock().visit_references(see);
+    }
 }
