@@ -217,18 +217,17 @@ impl Program {
             .map_err(|_| Problem::CutOff("the table of segments"))?;
         let headers: Vec<_> =
             headers.into_iter().filter(|h| h.p_type == PT_LOAD && h.p_memsz > 0).collect();
-        let segments = headers
-            .iter()
-            .map(|header| segment(bytes, header, ram))
-            .collect::<Result<Vec<_>, _>>()?;
-        if segments.is_empty() {
+        if headers.is_empty() {
             return Err(Problem::Nothing);
         }
+        headers.iter().try_for_each(|h| ram.check(h.p_paddr, h.p_memsz))?;
         // Two segments with the same byte would need memory for both; no linker makes any.
-        let total: u64 = segments.iter().map(|s| s.len).sum();
+        let total: u64 = headers.iter().map(|h| h.p_memsz).sum();
         if total > ram.end - RAM_BASE {
             return Err(Problem::Broken("its segments overlap"));
         }
+        let segments =
+            headers.iter().map(|header| segment(bytes, header)).collect::<Result<_, _>>()?;
         let executable =
             |h: &&ProgramHeader| h.p_flags & PF_X != 0 && h.vm_contains(header.e_entry);
         let entry = match headers.iter().find(executable) {
@@ -304,13 +303,12 @@ fn check_header(bytes: &[u8]) -> Result<Header, Problem> {
     Ok(header)
 }
 
-fn segment(bytes: &[u8], header: &ProgramHeader, ram: Extent) -> Result<Segment, Problem> {
+fn segment(bytes: &[u8], header: &ProgramHeader) -> Result<Segment, Problem> {
     if header.p_filesz > header.p_memsz {
         return Err(Problem::Broken("a segment is longer in the file than in memory"));
     }
     let end = header.p_offset.checked_add(header.p_filesz).filter(|e| *e <= bytes.len() as u64);
     let end = end.ok_or(Problem::CutOff("a segment"))?;
-    ram.check(header.p_paddr, header.p_memsz)?;
     let content = bytes[header.p_offset as usize..end as usize].to_vec();
     Ok(Segment { pa: header.p_paddr, bytes: content, len: header.p_memsz })
 }

@@ -7,6 +7,7 @@ mod structs;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use addr2line::Context;
@@ -48,12 +49,29 @@ pub struct Symbols {
     addresses: HashMap<String, u64>,
     dwarf: Option<Arc<gimli::Dwarf<Reader>>>,
     lines: Option<Context<Reader>>,
-    segments: Vec<(u64, Vec<u8>)>,
+    bytes: Vec<u8>,
+    /// Address, and offset and length in the file's bytes; segments may share these.
+    segments: Vec<(u64, u64, u64)>,
     known: RefCell<HashMap<u64, Place>>,
 }
 
 /// Places that are remembered; looking one up in DWARF is slow, and few sites fault.
 const MAX_KNOWN: usize = 1 << 16;
+
+/// A name that fails to become a long one: many symbols could share a giant name, or a small one
+/// that refers to itself until it is giant.
+#[derive(Default)]
+struct ShortName(String);
+
+impl Write for ShortName {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if self.0.len() + part.len() > 1 << 12 {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(part);
+        Ok(())
+    }
+}
 
 impl Symbols {
     /// Reads an ELF file's symbols, lines and loaded bytes.
@@ -63,7 +81,11 @@ impl Symbols {
         let mut addresses = HashMap::new();
         for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
             let Ok(name) = symbol.name() else { continue };
-            let name = format!("{:#}", rustc_demangle::demangle(name));
+            let mut demangled = ShortName::default();
+            if write!(demangled, "{:#}", rustc_demangle::demangle(name)).is_err() {
+                continue;
+            }
+            let name = demangled.0;
             addresses.entry(name.clone()).or_insert(symbol.address());
             // Assembly labels have no type and no size, and are functions all the same.
             let function = symbol.kind() == SymbolKind::Text
@@ -81,9 +103,13 @@ impl Symbols {
         let lines = dwarf.clone().map(Context::from_arc_dwarf).transpose()?;
         let segments = file
             .segments()
-            .filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())))
+            .map(|segment| {
+                let (offset, len) = segment.file_range();
+                (segment.address(), offset, len)
+            })
             .collect();
-        Ok(Symbols { functions, addresses, dwarf, lines, segments, known: RefCell::default() })
+        let (bytes, known) = (bytes.to_vec(), RefCell::default());
+        Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, known })
     }
 
     /// What is at `pc`: function and offset, file and line, as far as known.
@@ -134,9 +160,11 @@ impl Symbols {
 
     /// The bytes that a loader puts at `va..va + len`, as far as the file holds them.
     pub fn loaded_bytes(&self, va: u64, len: usize) -> Option<&[u8]> {
-        self.segments.iter().find_map(|(start, data)| {
-            let offset = usize::try_from(va.checked_sub(*start)?).ok()?;
-            data.get(offset..offset.checked_add(len)?)
+        self.segments.iter().find_map(|&(start, offset, held)| {
+            let into = va.checked_sub(start)?;
+            let end = into.checked_add(len as u64).filter(|end| *end <= held)?;
+            let (from, to) = (offset.checked_add(into)?, offset.checked_add(end)?);
+            self.bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
         })
     }
 }
