@@ -28,6 +28,13 @@ pub enum Stop {
     Console,
     /// The limit was reached.
     MaxInsns,
+    /// A hart is where a debugger wants it.
+    Point {
+        /// Which hart.
+        hart: usize,
+        /// The watched data that it touched; otherwise it stands at a breakpoint.
+        watch: Option<crate::inspect::Watch>,
+    },
     /// No hart can ever go on.
     Stuck {
         /// Where the first hart waits.

@@ -220,7 +220,7 @@ impl Check<'_> {
             return self.inode_problem(dir, "addrs[0]", "a directory without entries");
         }
         for (index, name, want) in [(0, ".", dir), (1, "..", parent)] {
-            let entry = disk::dirent(&self.image.block(block)[index * DIRENT_SIZE..]);
+            let entry = disk::dirent(self.image.block(block), index * DIRENT_SIZE);
             if disk::name(&entry) != name.as_bytes() || entry.inum as u32 != want {
                 let found = disk::name(&entry).escape_ascii();
                 let what = format!("{found} → {} instead of {name} → {want}", entry.inum);
@@ -239,7 +239,7 @@ impl Check<'_> {
             let Some(block) = block else { continue };
             let bytes = &self.image.block(block)[..BSIZE.min(size - index * BSIZE)];
             for (n, bytes) in bytes.chunks_exact(DIRENT_SIZE).enumerate() {
-                let entry = disk::dirent(bytes);
+                let entry = disk::dirent(bytes, 0);
                 if entry.inum != 0 {
                     let position = index * BSIZE / DIRENT_SIZE + n;
                     entries.push((position, disk::name(&entry).to_vec(), entry.inum as u32));

@@ -48,7 +48,7 @@ impl Image {
         let contents = self.contents(dir, &inode)?;
         let mut entries = Vec::new();
         for (index, bytes) in contents.chunks_exact(DIRENT_SIZE).enumerate() {
-            let dirent = disk::dirent(bytes);
+            let dirent = disk::dirent(bytes, 0);
             let inum = dirent.inum as u32;
             if inum >= self.layout.ninodes {
                 let field = format!("entry {index}, inum");

@@ -3,7 +3,7 @@
 use abi::fs::{BPB, BSIZE, FSMAGIC, INODE_SIZE, IPB, SuperBlock};
 use abi::param::LOGBLOCKS;
 
-use crate::{Error, MAX_BLOCKS, Problem, disk};
+use crate::{Error, MAX_BLOCKS, Problem};
 
 /// The areas, in the order of the disk; each ends where the next begins, or before.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,8 @@ impl Layout {
             let what = format!("cut off: the image has only {} bytes", bytes.len());
             return field("superblock", what);
         }
-        let sb = disk::superblock(&bytes[SUPER as usize * BSIZE..]);
+        let sb = bytes[SUPER as usize * BSIZE..].first_chunk();
+        let sb = SuperBlock::from_bytes(sb.expect("there is a whole block"));
         if sb.magic != FSMAGIC {
             return field("magic", format!("{:#x} is not {FSMAGIC:#x}: no xv6 image", sb.magic));
         }
@@ -72,15 +73,15 @@ impl Layout {
         if sb.size > MAX_BLOCKS {
             return field("size", format!("{} blocks are more than {MAX_BLOCKS}", sb.size));
         }
+        let Some(datastart) = sb.size.checked_sub(sb.nblocks) else {
+            return field("nblocks", format!("{} of only {} blocks", sb.nblocks, sb.size));
+        };
         if sb.nlog == 0 || sb.nlog as usize > BSIZE / 4 {
             return field("nlog", format!("{} is not 1 to {}", sb.nlog, BSIZE / 4));
         }
         if sb.ninodes < 2 || sb.ninodes > sb.size.saturating_mul(IPB as u32) {
             return field("ninodes", format!("{} is not 2 to 16 for each block", sb.ninodes));
         }
-        let Some(datastart) = sb.size.checked_sub(sb.nblocks) else {
-            return field("nblocks", format!("{} of only {} blocks", sb.nblocks, sb.size));
-        };
         // Each area must begin behind the one before it; none of the sums can overflow in u64.
         let mut end = SUPER as u64 + 1;
         for (name, start, length) in [

@@ -152,7 +152,7 @@ impl Image {
     /// An inode below the layout's number of inodes.
     fn inode(&self, inum: u32) -> DiskInode {
         let (block, at) = self.layout.inode_at(inum);
-        disk::inode(&self.block(block)[at..])
+        disk::inode(self.block(block), at)
     }
 
     /// What a file or directory holds; what has no block is zero.

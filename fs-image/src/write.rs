@@ -3,7 +3,10 @@
 //! Blocks and inodes are taken in ascending order and an indirect block right before the first
 //! one it names, so that the same files give the same bytes as MIT's `mkfs`.
 
-use abi::fs::{BSIZE, DIRENT_SIZE, DIRSIZ, Dirent, DiskInode, MAXFILE, NDIRECT, ROOTINO};
+use abi::fs::{
+    BSIZE, DIRENT_SIZE, DIRSIZ, Dirent, DiskInode, INODE_SIZE, MAXFILE, NDIRECT, ROOTINO,
+    SuperBlock,
+};
 use abi::stat::{T_DIR, T_FILE};
 
 use crate::layout::{Layout, SUPER};
@@ -15,7 +18,8 @@ impl Image {
         let layout = Layout::new(blocks, ninodes)?;
         let bytes = vec![0; blocks as usize * BSIZE];
         let mut image = Image { bytes, layout, replayed: 0 };
-        disk::put_superblock(image.block_mut(SUPER), &layout.superblock());
+        image.block_mut(SUPER)[..SuperBlock::BYTES]
+            .copy_from_slice(&layout.superblock().to_bytes());
         for block in 0..layout.datastart {
             image.mark(block, true);
         }
@@ -75,7 +79,7 @@ impl Image {
 
     fn put_inode(&mut self, inum: u32, inode: &DiskInode) {
         let (block, at) = self.layout.inode_at(inum);
-        disk::put_inode(&mut self.block_mut(block)[at..], inode);
+        self.block_mut(block)[at..at + INODE_SIZE].copy_from_slice(&inode.to_bytes());
     }
 
     /// The first free inode, now used, with one link and no contents.
@@ -156,13 +160,14 @@ impl Image {
         let mut inode = self.inode(dir);
         let contents = self.contents(dir, &inode)?;
         let used = contents.chunks_exact(DIRENT_SIZE);
-        let slot = used.clone().position(|entry| disk::dirent(entry).inum == 0);
+        let slot = used.clone().position(|entry| disk::dirent(entry, 0).inum == 0);
         let at = slot.unwrap_or(used.len()) * DIRENT_SIZE;
         if at + DIRENT_SIZE > MAXFILE * BSIZE {
             return Err(Error::TooLarge("directory".into(), at + DIRENT_SIZE));
         }
         let block = self.grow(dir, at / BSIZE)?;
-        disk::put_dirent(&mut self.block_mut(block)[at % BSIZE..], &dirent);
+        let slot_at = at % BSIZE;
+        self.block_mut(block)[slot_at..slot_at + DIRENT_SIZE].copy_from_slice(&dirent.to_bytes());
         if slot.is_none() {
             inode = self.inode(dir);
             inode.size = (at + DIRENT_SIZE) as u32;

@@ -14,11 +14,15 @@ use crate::dev::Dma;
 use crate::dev::htif::Htif;
 use crate::dev::rtc::FIXED_START_NS;
 use crate::dev::virtio::mmio::Version;
+use crate::gdb::{self, Server};
 use crate::loader::TestSymbols;
 use crate::machine::{Machine, MachineConfig, Stop};
 use crate::mem::Ram;
+use crate::monitor::{Action, Monitor};
 use crate::term::{self, RawMode};
 
+/// Where -s listens.
+const DEFAULT_GDB_PORT: u16 = 1234;
 /// Longest signature that is written.
 const MAX_SIGNATURE: u64 = 64 << 20;
 
@@ -36,19 +40,20 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         std::fs::write(path, tree).map_err(|error| Failure::file("cannot write", path, error))?;
         return Ok(0);
     }
-    if args.gdb.is_some() || args.gdb_default || args.stopped {
-        return Err(Failure::Usage("-gdb, -s and -S are not supported yet".to_owned()));
-    }
     let (kernel, beside) = setup::kernel(args)?;
     let boot = Boot::prepare(args, &kernel)?;
     let mut backends = setup::backends(args, &kernel, beside)?;
     let mut virtio = setup::virtio(args);
     term::guard().map_err(|error| Failure::host("cannot handle signals", error))?;
+    let server = gdb_server(args)?;
     let mut console = Console::open();
     let raw = RawMode::enter().map_err(|error| Failure::host("cannot set the terminal", error))?;
     let status = loop {
         let mut machine = power_on(args, &boot, backends, virtio)?;
-        let end = live(&mut machine, &mut console, args);
+        let stopped = args.stopped;
+        let server = server.as_ref();
+        let mut life = Life { args, console: &mut console, server, stopped, killed: false };
+        let end = life.live(&mut machine);
         console.drain(&mut machine.bus.uart, u64::MAX);
         console.flush();
         let end = end?;
@@ -115,30 +120,104 @@ fn power_on(
     Ok(machine)
 }
 
-/// Runs the machine until it ends or is to start again.
-fn live(machine: &mut Machine, console: &mut Console, args: &Args) -> Result<End, Failure> {
-    loop {
-        match machine.run(console) {
-            Stop::Exit(Exit::Code(code)) => return Ok(End::Status(guest_status(code))),
-            Stop::Exit(Exit::LegacyVirtio) => {
-                return Ok(End::Again(VirtioChoice::Fixed(Version::Legacy)));
+/// Where debuggers may knock.
+fn gdb_server(args: &Args) -> Result<Option<Server>, Failure> {
+    let port = args.gdb.or(args.gdb_default.then_some(DEFAULT_GDB_PORT));
+    let listen = |port| {
+        Server::listen(port)
+            .map_err(|error| Failure::host(format!("cannot listen for gdb on port {port}"), error))
+    };
+    port.map(listen).transpose()
+}
+
+/// One life of the machine, from reset to its end.
+struct Life<'a> {
+    args: &'a Args,
+    console: &'a mut Console,
+    server: Option<&'a Server>,
+    /// The machine is to stand still until the monitor or a debugger lets it go on.
+    stopped: bool,
+    /// A debugger ended the run.
+    killed: bool,
+}
+
+impl Life<'_> {
+    /// Runs the machine until it ends or is to start again.
+    fn live(&mut self, machine: &mut Machine) -> Result<End, Failure> {
+        let mut monitor = Monitor::default();
+        loop {
+            match self.go(machine) {
+                Stop::Exit(Exit::Code(code)) => return Ok(End::Status(guest_status(code))),
+                Stop::Exit(Exit::LegacyVirtio) => {
+                    return Ok(End::Again(VirtioChoice::Fixed(Version::Legacy)));
+                }
+                Stop::Exit(Exit::Reset) if self.args.no_reboot => return Ok(End::Status(0)),
+                Stop::Exit(Exit::Reset) => return Ok(End::Again(setup::virtio(self.args))),
+                Stop::MaxInsns => return Err(Failure::MaxInsns(machine.insns())),
+                Stop::Stuck { pc } => return Err(Failure::Stuck { pc }),
+                Stop::Point { .. } | Stop::Console => {}
             }
-            Stop::Exit(Exit::Reset) if args.no_reboot => return Ok(End::Status(0)),
-            Stop::Exit(Exit::Reset) => return Ok(End::Again(setup::virtio(args))),
-            Stop::MaxInsns => return Err(Failure::MaxInsns(machine.insns())),
-            Stop::Stuck { pc } => return Err(Failure::Stuck { pc }),
-            Stop::Console => {}
+            if self.killed {
+                return Ok(End::Status(0));
+            }
+            match self.console.take_wish() {
+                Some(Wish::Quit) => return Ok(End::Status(0)),
+                Some(Wish::Signal(signal)) => return Err(Failure::Signal(signal)),
+                Some(Wish::OutputClosed) => return Err(Failure::OutputClosed),
+                Some(Wish::OutputFailed(why)) => return Err(Failure::Output(why)),
+                Some(Wish::Monitor(line)) => {
+                    let (text, action) = monitor.execute(&line, machine);
+                    self.console.print(&text);
+                    match action {
+                        Action::None => {}
+                        Action::Stop => self.stopped = true,
+                        Action::Continue => self.stopped = false,
+                        Action::Quit => return Ok(End::Status(0)),
+                    }
+                    self.console.monitor_prompt();
+                }
+                None => {}
+            }
         }
-        match console.take_wish() {
-            Some(Wish::Quit) => return Ok(End::Status(0)),
-            Some(Wish::Signal(signal)) => return Err(Failure::Signal(signal)),
-            Some(Wish::OutputClosed) => return Err(Failure::OutputClosed),
-            Some(Wish::OutputFailed(why)) => return Err(Failure::Output(why)),
-            Some(Wish::Monitor(_)) => {
-                console.print("the monitor is not there yet\n");
-                console.monitor_prompt();
+    }
+
+    /// Runs the machine until something is to be done about it, in a debugger's hands if one
+    /// knocks.
+    fn go(&mut self, machine: &mut Machine) -> Stop {
+        let Some(server) = self.server else {
+            while self.stopped {
+                if self.console.rest() {
+                    return Stop::Console;
+                }
+                // Nobody can let the machine go on any more.
+                self.killed = self.console.ended();
+                if self.killed {
+                    return Stop::Console;
+                }
             }
-            None => {}
+            return machine.run(self.console);
+        };
+        loop {
+            let guest = if self.stopped {
+                match server.wait(self.console) {
+                    Some(guest) => guest,
+                    None => return Stop::Console,
+                }
+            } else {
+                match server.run(machine, self.console) {
+                    Ok(stop) => return stop,
+                    Err(guest) => guest,
+                }
+            };
+            self.stopped = false;
+            match gdb::session(machine, self.console, guest) {
+                gdb::End::Detached => {}
+                gdb::End::Stopped(stop) => return stop,
+                gdb::End::Killed => {
+                    self.killed = true;
+                    return Stop::Console;
+                }
+            }
         }
     }
 }

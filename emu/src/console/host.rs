@@ -16,6 +16,8 @@ const GATHER_BYTES: usize = 8 << 10;
 const GATHER_TIME: Duration = Duration::from_millis(10);
 /// A wait is never longer than this without a look at signals.
 const NAP: Duration = Duration::from_millis(100);
+/// A moment.
+const REST: Duration = Duration::from_millis(10);
 /// Most that is kept of what is typed at a guest that does not read.
 const MAX_TYPED: usize = 64 << 10;
 /// A guest that has waited so long (ten minutes, in ticks) for nothing in particular need not
@@ -89,6 +91,35 @@ impl Console {
         self.wish.take()
     }
 
+    /// Whether there is a reason to stop the machine.
+    pub fn has_wish(&self) -> bool {
+        self.wish.is_some()
+    }
+
+    /// Whether nothing can be typed any more.
+    pub fn ended(&self) -> bool {
+        !self.input.live() && self.typist.is_empty()
+    }
+
+    /// Rests a moment, with the machine stopped; returns whether something is wanted.
+    pub fn rest(&mut self) -> bool {
+        self.flush();
+        if let Some(bytes) = self.input.wait(REST) {
+            self.typed(&bytes);
+        }
+        while self.wish.is_none()
+            && self.monitor.is_some()
+            && !self.terminal
+            && let Some(item) = self.typist.take(0)
+        {
+            self.item(item, None);
+        }
+        if let Some(signal) = term::signal() {
+            self.wish = Some(Wish::Signal(signal));
+        }
+        self.wish.is_some()
+    }
+
     /// The machine starts again from the beginning and will print what it printed so far: that
     /// is left out.
     pub fn expect_repeat(&mut self) {
@@ -117,30 +148,6 @@ impl Console {
         sent.drain(..skip as usize);
         self.typist.printed(&sent, now);
         self.output.append(&mut sent);
-    }
-
-    /// Waits, with the machine stopped, until there is something to be done.
-    pub fn wait(&mut self) -> Wish {
-        self.flush();
-        loop {
-            if let Some(wish) = self.wish.take() {
-                return wish;
-            }
-            if let Some(signal) = term::signal() {
-                return Wish::Signal(signal);
-            }
-            match self.input.wait(NAP) {
-                Some(bytes) => self.typed(&bytes),
-                None if !self.input.live() && self.typist.is_empty() => return Wish::Quit,
-                None => {}
-            }
-            if !self.terminal
-                && self.monitor.is_some()
-                && let Some(item) = self.typist.take(0)
-            {
-                self.item(item, None);
-            }
-        }
     }
 
     /// Passes output on.
