@@ -72,10 +72,13 @@ impl fmt::Display for Disasm {
 }
 
 impl Disasm {
-    /// Whether this operand has text of its own; dynamic rounding is not mentioned.
+    /// Whether this operand has text of its own. The usual rounding is not mentioned: dynamic,
+    /// and nearest in the conversions to double that are always exact.
     fn shows(&self, operand: Operand) -> bool {
+        let exact = matches!(self.inst.op, Op::FcvtDS | Op::FcvtDW | Op::FcvtDWu);
         match operand {
             Operand::AqRl | Operand::Ignored => false,
+            Operand::Rm if exact => self.inst.rm() != 0,
             Operand::Rm => self.inst.rm() != 7,
             _ => true,
         }
