@@ -1,33 +1,63 @@
-//! The machine: harts, memory and devices, and the loop that lets them take turns (interim: the
-//! interface only, nothing runs).
+//! The machine: harts in turns, interrupts at exact instructions, time, and reasons to stop.
+//!
+//! Harts run one after the other in a fixed rotation, each for a number of instructions that only
+//! the seed decides, or until it has nothing useful to do. The same start gives the same run.
 
 use crate::bus::{Bus, Exit};
-use crate::console::HostConsole;
+use crate::clock::{Clock, Source};
+use crate::console::{Flow, HostConsole, Idle};
+use crate::dev::SplitMix;
+use crate::events::{Events, NoEvents};
+use crate::exec::code::Code;
+use crate::exec::{Cpu, System, run};
+use crate::hart::{Hart, Wants};
+use crate::inspect::Points;
 
-/// What differs from machine to machine beside what is on the bus.
+/// Instructions of a turn.
+const TURN: u64 = 10_000;
+/// With a seed, turns have between this many instructions and [`TURN`] more.
+const LEAST_TURN: u64 = 500;
+/// With the host's clock, the longest sleep before devices and input are looked at again.
+const NAP: std::time::Duration = std::time::Duration::from_millis(2);
+
+/// What a machine is made of, besides memory and devices.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineConfig {
-    /// Number of harts.
+    /// Number of harts, 1 to 8.
     pub harts: usize,
-    /// Accessed and dirty bits are updated by the machine rather than left to page faults.
+    /// A and D bits are updated by the machine rather than left to page faults: what
+    /// `menvcfg.ADUE` is after reset.
     pub hardware_ad: bool,
-    /// Varies the length of the harts' turns.
+    /// Varies the length of turns; 0 is all turns alike.
     pub seed: u64,
     /// `time` follows the host's clock rather than retired instructions.
     pub host_clock: bool,
-    /// Stop after that many instructions of all harts together.
+    /// Stop after this many instructions of all harts together.
     pub max_insns: Option<u64>,
+    /// Instructions of a turn, if not the usual number. For tests.
+    pub turn: Option<u64>,
 }
 
-/// Why the run loop was left.
+impl Default for MachineConfig {
+    fn default() -> MachineConfig {
+        MachineConfig {
+            harts: 1,
+            hardware_ad: true,
+            seed: 0,
+            host_clock: false,
+            max_insns: None,
+            turn: None,
+        }
+    }
+}
+
+/// Why the machine does not run any more. After [`Stop::Console`] it can be run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The guest ends its run.
+    /// The guest asked for it.
     Exit(Exit),
-    /// The console wants the machine stopped; it can be run again.
+    /// The console asked for it.
     Console,
-    /// The limit was reached.
-    MaxInsns,
     /// A hart is where a debugger wants it.
     Point {
         /// Which hart.
@@ -35,36 +65,213 @@ pub enum Stop {
         /// The watched data that it touched; otherwise it stands at a breakpoint.
         watch: Option<crate::inspect::Watch>,
     },
-    /// No hart can ever go on.
+    /// All harts wait, no timer is set and no input can come: nothing would ever happen again.
     Stuck {
         /// Where the first hart waits.
         pc: u64,
     },
+    /// The instructions that were allowed are executed.
+    MaxInsns,
 }
 
-/// The machine.
-pub struct Machine {
-    /// Memory and devices.
-    pub bus: Bus,
+/// A machine.
+pub struct Machine<E: Events = NoEvents> {
+    /// The harts.
+    pub harts: Vec<Hart>,
+    /// What they share.
+    pub sys: System,
+    /// Who watches.
+    pub events: E,
+    /// Whose turn it is next.
+    next: usize,
+    /// Whether a hart could run in the present round of turns.
+    ran: bool,
+    /// Who ran last: reservations end when somebody else does.
+    last: usize,
+    turn: u64,
+    lengths: Option<SplitMix>,
+    max_insns: u64,
+    insns: u64,
 }
 
-impl Machine {
-    /// All harts at reset.
-    pub fn new(_config: MachineConfig, bus: Bus) -> Machine {
-        Machine { bus }
+impl Machine<NoEvents> {
+    /// A machine that nobody watches, after reset.
+    pub fn new(config: MachineConfig, bus: Bus) -> Machine<NoEvents> {
+        Machine::with_events(config, bus, NoEvents)
+    }
+}
+
+impl<E: Events> Machine<E> {
+    /// A machine with an observer, after reset. Every hart is at address zero until
+    /// [`Machine::set_entry`].
+    pub fn with_events(config: MachineConfig, bus: Bus, events: E) -> Machine<E> {
+        let source = if config.host_clock { Source::Host } else { Source::Virtual };
+        let code = Code::new(&bus.ram);
+        Machine {
+            harts: (0..config.harts).map(|id| Hart::new(id, config.hardware_ad)).collect(),
+            sys: System {
+                bus,
+                clock: Clock::new(source),
+                code,
+                points: Points::default(),
+                hit: None,
+            },
+            events,
+            next: 0,
+            ran: false,
+            last: 0,
+            turn: config.turn.unwrap_or(TURN).max(1),
+            lengths: (config.seed != 0).then_some(SplitMix(config.seed)),
+            max_insns: config.max_insns.unwrap_or(u64::MAX),
+            insns: 0,
+        }
     }
 
-    /// Where a hart starts, and its first two arguments.
-    pub fn set_entry(&mut self, _hart: usize, _pc: u64, _a0: u64, _a1: u64) {}
+    /// Where a hart starts, and what it finds in a0 and a1.
+    pub fn set_entry(&mut self, hart: usize, pc: u64, a0: u64, a1: u64) {
+        let ctx = &mut self.harts[hart].ctx;
+        ctx.pc = pc;
+        (ctx.x[10], ctx.x[11]) = (a0, a1);
+    }
 
-    /// Instructions retired by all harts.
+    /// Instructions retired by all harts since reset.
     pub fn insns(&self) -> u64 {
-        0
+        self.insns
     }
 
-    /// Runs until something stops it.
+    /// The machine's time in ticks, while it does not run.
+    pub fn time(&self) -> u64 {
+        self.sys.clock.idle_now()
+    }
+
+    /// Runs until there is a reason to stop.
     pub fn run(&mut self, console: &mut dyn HostConsole) -> Stop {
-        console.turn(&mut self.bus.uart, 0);
-        Stop::Exit(Exit::Code(0))
+        loop {
+            while self.next < self.harts.len() {
+                let hart = self.next;
+                self.next += 1;
+                if !self.awake(hart) {
+                    continue;
+                }
+                self.ran = true;
+                self.take_turn(hart, u64::MAX);
+                if let Some(watch) = self.sys.hit.take() {
+                    return Stop::Point { hart, watch };
+                }
+                if let Some(stop) = self.between_turns(console) {
+                    return stop;
+                }
+            }
+            self.next = 0;
+            if !std::mem::take(&mut self.ran)
+                && let Some(stop) = self.idle(console)
+            {
+                return stop;
+            }
+        }
+    }
+
+    /// Whether a hart can run now; ends its wait if so.
+    fn awake(&mut self, index: usize) -> bool {
+        let hart = &mut self.harts[index];
+        if hart.waiting {
+            hart.look_at_lines(&self.sys.bus, self.sys.clock.idle_now());
+            hart.waiting = !hart.wakes();
+        }
+        !hart.waiting
+    }
+
+    /// One hart's turn, of at most `limit` instructions.
+    pub(crate) fn take_turn(&mut self, index: usize, limit: u64) {
+        let running = self.harts.iter().filter(|hart| !hart.waiting).count() as u64;
+        let alone = running == 1;
+        let hart = &mut self.harts[index];
+        if self.last != index {
+            self.last = index;
+            hart.reservation = None;
+        }
+        for pa in self.sys.bus.ram.take_touched() {
+            self.sys.code.drop_page(&mut self.sys.bus.ram, pa);
+        }
+        self.sys.code.collect(&mut self.sys.bus.ram);
+        if hart.code_epoch != self.sys.code.epoch {
+            hart.code_epoch = self.sys.code.epoch;
+            hart.flush_translations();
+        }
+        let begin = hart.retired();
+        let length = match &mut self.lengths {
+            None => self.turn,
+            Some(random) => LEAST_TURN + random.next() % TURN,
+        };
+        let end = begin + length.min(limit).min(self.max_insns - self.insns);
+        self.sys.clock.begin_turn(begin, running);
+        let mut cpu = Cpu { hart, sys: &mut self.sys, events: &mut self.events };
+        cpu.turn(end, alone);
+        let retired = cpu.hart.retired();
+        self.sys.clock.end_turn(retired);
+        self.insns += retired - begin;
+    }
+
+    /// Input and output, devices, and whether to go on.
+    fn between_turns(&mut self, console: &mut dyn HostConsole) -> Option<Stop> {
+        let flow = console.turn(&mut self.sys.bus.uart, self.sys.clock.idle_now());
+        let stop = self.poll_devices();
+        stop.or((flow == Flow::Stop).then_some(Stop::Console))
+    }
+
+    /// Lets devices act, and says whether the guest wants to stop or has to.
+    pub(crate) fn poll_devices(&mut self) -> Option<Stop> {
+        self.sys.bus.poll(self.sys.clock.idle_now());
+        let exit = self.sys.bus.exit_request().map(Stop::Exit);
+        exit.or((self.insns >= self.max_insns).then_some(Stop::MaxInsns))
+    }
+
+    /// All harts wait: time passes until something happens.
+    fn idle(&mut self, console: &mut dyn HostConsole) -> Option<Stop> {
+        let now = self.sys.clock.idle_now();
+        let timers = self.harts.iter().filter_map(|hart| hart.next_timer(&self.sys.bus, now));
+        let deadline = timers.chain(self.sys.bus.deadline()).min();
+        match console.idle(&mut self.sys.bus.uart, now, deadline) {
+            Idle::Stop => return Some(Stop::Console),
+            Idle::Never => return Some(Stop::Stuck { pc: self.harts[0].ctx.pc }),
+            Idle::Until(time) => self.pass(time),
+        }
+        self.sys.bus.poll(self.sys.clock.idle_now());
+        None
+    }
+
+    fn pass(&mut self, time: u64) {
+        self.sys.clock.pass(time);
+        if self.sys.clock.is_host() {
+            let ticks = time.saturating_sub(self.sys.clock.idle_now());
+            let wait = std::time::Duration::from_nanos(ticks.saturating_mul(crate::clock::TICK_NS));
+            std::thread::sleep(wait.min(NAP));
+        }
+    }
+}
+
+impl<E: Events> Cpu<'_, E> {
+    /// Runs until the hart has retired `end` instructions or has nothing useful to do. `alone`:
+    /// no other hart would use the rest of the turn.
+    fn turn(&mut self, end: u64, alone: bool) {
+        loop {
+            let now = self.now();
+            self.hart.look_at_lines(&self.sys.bus, now);
+            self.hart.waiting &= !self.hart.wakes();
+            let retired = self.hart.retired();
+            if self.hart.waiting || retired >= end || self.sys.bus.exit_request().is_some() {
+                return;
+            }
+            self.take_interrupt();
+            let timer = self.hart.next_timer(&self.sys.bus, now);
+            let left = timer.and_then(|at| self.sys.clock.insns_until(retired, at));
+            self.hart.grant(left.unwrap_or(u64::MAX).clamp(1, end - retired));
+            run(self.hart, self.sys, self.events);
+            let wants = std::mem::take(&mut self.hart.ctx.wants);
+            self.hart.waiting = wants.0 & Wants::WAIT != 0;
+            if wants.0 & Wants::STOP != 0 || wants.0 & Wants::YIELD != 0 && !alone {
+                return;
+            }
+        }
     }
 }

@@ -129,12 +129,6 @@ impl Ram {
         Some(self.host.addr() as u64 + offset as u64)
     }
 
-    /// The physical address behind a host address from [`Ram::host_address`].
-    #[inline]
-    pub(crate) fn physical_address(&self, host: u64) -> u64 {
-        host.wrapping_sub(self.host.addr() as u64).wrapping_add(RAM_BASE)
-    }
-
     /// Reads one integer; it may be misaligned.
     #[inline]
     pub fn read<T: Scalar>(&self, pa: u64) -> Result<T, OutOfRam> {

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         let server = server.as_ref();
         let mut life = Life { args, console: &mut console, server, stopped, killed: false };
         let end = life.live(&mut machine);
-        console.drain(&mut machine.bus.uart, u64::MAX);
+        console.drain(&mut machine.sys.bus.uart, u64::MAX);
         console.flush();
         let end = end?;
         if args.count {
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         }
         match end {
             End::Status(status) => {
-                write_signature(args, boot.symbols(), &machine.bus.ram)?;
+                write_signature(args, boot.symbols(), &machine.sys.bus.ram)?;
                 break status;
             }
             End::Again(choice) => {
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 }
                 virtio = choice;
                 console.restarted();
-                backends = machine.bus.virtio.map(|slot| slot.into_backend());
+                backends = machine.sys.bus.virtio.map(|slot| slot.into_backend());
             }
         }
     };
@@ -112,6 +112,7 @@ fn power_on(
         seed: args.seed,
         host_clock: args.clock == Clock::Host,
         max_insns: args.max_insns,
+        turn: None,
     };
     let mut machine = Machine::new(config, bus);
     for hart in 0..args.smp {

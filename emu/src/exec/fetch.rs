@@ -1,0 +1,140 @@
+//! From a virtual pc to a block.
+//!
+//! Source: privileged manual, "Virtual Address Translation Process". Instructions are fetched in
+//! parcels of 16 bits: an instruction whose second half cannot be fetched faults with the address
+//! of that half.
+
+use isa::{Inst, decode};
+
+use super::Cpu;
+use super::code::{Block, Found, Jump};
+use crate::events::Events;
+use crate::hart::{Trap, Wants};
+use crate::mem::PAGE_SIZE;
+use crate::mmu::{Access, Fault, Reason};
+
+impl<E: Events> Cpu<'_, E> {
+    /// The block at `pc`, no longer than the budget, which is not zero. If there is none the trap
+    /// is taken, and the hart's pc says where to go on.
+    #[inline(never)]
+    pub(crate) fn enter(&mut self, pc: u64) -> Option<*const Block> {
+        let jump = *self.hart.jumps.at(pc);
+        let block = if jump.va == pc && jump.generation == self.hart.ctx.space.generation {
+            jump.block
+        } else {
+            match self.find(pc) {
+                Ok(block) => block,
+                Err(trap) => {
+                    self.take(trap, pc);
+                    return None;
+                }
+            }
+        };
+        // SAFETY: blocks live until the end of the turn, the scratch block until it is made anew.
+        let whole = unsafe { &*block };
+        let limit = self.breakpoint(pc, whole).min(self.hart.ctx.budget as u64) as u32;
+        if limit == 0 {
+            self.hart.ctx.pc = pc;
+            return None;
+        }
+        if limit < whole.count {
+            return Some(self.hart.scratch.truncated(whole, limit));
+        }
+        Some(block)
+    }
+
+    /// How many instructions of the block at `pc` come before a breakpoint. If there is one at the
+    /// very start, the machine stops.
+    fn breakpoint(&mut self, pc: u64, block: &Block) -> u64 {
+        let points = &self.sys.points.breakpoints;
+        let end = pc.saturating_add(u64::from(block.bytes));
+        if points.is_empty() || points.range(pc..end).next().is_none() {
+            return u64::MAX;
+        }
+        let passes = self.hart.let_go.take() == Some(self.hart.retired());
+        let is_point = |n: &usize| points.contains(&pc.wrapping_add(block.offset(*n)));
+        let first = (usize::from(passes)..block.count as usize).find(is_point);
+        if first == Some(0) {
+            self.sys.hit = Some(None);
+            self.hart.ctx.wants.0 |= Wants::STOP;
+        }
+        first.map_or(u64::MAX, |n| n as u64)
+    }
+
+    fn find(&mut self, pc: u64) -> Result<*const Block, Trap> {
+        let (pa, whole_page) = self.fetch_address(pc)?;
+        if !whole_page {
+            return self.fetch_single(pc, pa);
+        }
+        let epoch = self.sys.code.epoch;
+        let found = self.sys.code.find(&mut self.sys.bus.ram, pa);
+        if self.sys.code.epoch != epoch {
+            // The page did not have code before.
+            let host = self.sys.bus.ram.host_address(pa).unwrap_or(0);
+            self.hart.spaces.drop_writes(&mut self.hart.ctx.space, host);
+            self.hart.code_epoch = self.sys.code.epoch;
+        }
+        match found {
+            Found::Block(block) => {
+                if self.sys.points.breakpoints.is_empty() {
+                    let generation = self.hart.ctx.space.generation;
+                    *self.hart.jumps.at(pc) = Jump { va: pc, generation, block };
+                }
+                Ok(block)
+            }
+            Found::Illegal => Err(Trap::Illegal),
+            Found::Crossing => self.fetch_single(pc, pa),
+        }
+    }
+
+    /// The physical address of the parcel at `va`, and whether its whole page can be fetched from.
+    fn fetch_address(&mut self, va: u64) -> Result<(u64, bool), Fault> {
+        let offset = va % PAGE_SIZE;
+        if !E::ACCESSES
+            && let Some(page) = self.hart.ctx.space.fetch(va)
+        {
+            return Ok((page + offset, true));
+        }
+        let pa = self.translate(va, Access::Fetch)?;
+        let privilege = self.hart.privilege;
+        let pmp = &self.hart.csr.pmp;
+        if !pmp.allows(pa, 2, Access::Fetch, privilege) {
+            return Err(Fault::plain(va, Access::Fetch, Reason::Pmp));
+        }
+        if !self.sys.bus.ram.contains(pa, 2) {
+            return Err(Fault::plain(va, Access::Fetch, Reason::NoDevice));
+        }
+        let whole = pmp.allows(pa - offset, PAGE_SIZE, Access::Fetch, privilege);
+        if whole {
+            self.hart.ctx.space.fill_fetch(va, pa);
+        }
+        Ok((pa, whole))
+    }
+
+    /// Bits at a physical address that was found to be memory.
+    fn parcel(&self, pa: u64) -> u32 {
+        self.sys.bus.ram.read::<u16>(pa).map_or(0, u32::from)
+    }
+
+    /// An instruction that does not lie in one page, or in a page with different protections.
+    fn fetch_single(&mut self, pc: u64, pa: u64) -> Result<*const Block, Trap> {
+        let mut bits = self.parcel(pa);
+        if bits & 3 == 3 {
+            let (second, _) = self.fetch_address(pc.wrapping_add(2))?;
+            bits |= self.parcel(second) << 16;
+        }
+        let inst: Inst = decode(bits).ok_or(Trap::Illegal)?;
+        Ok(self.hart.scratch.single(inst, pa))
+    }
+
+    /// The bits of the instruction at `pc`, which was just fetched: for `mtval`.
+    pub(crate) fn bits_at(&mut self, pc: u64) -> u64 {
+        let Ok((pa, _)) = self.fetch_address(pc) else { return 0 };
+        let low = self.parcel(pa);
+        if low & 3 != 3 {
+            return low.into();
+        }
+        let Ok((second, _)) = self.fetch_address(pc.wrapping_add(2)) else { return low.into() };
+        (low | self.parcel(second) << 16).into()
+    }
+}

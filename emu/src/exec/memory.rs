@@ -1,0 +1,231 @@
+//! Loads and stores that the fast TLB does not cover: translation, protection, devices, code,
+//! misaligned addresses.
+//!
+//! Misaligned loads and stores of memory work. If one crosses a page, both pages are translated
+//! before anything is accessed, and a fault reports the address in the page that faulted.
+
+use isa::{Inst, Op};
+
+use super::{Cpu, Next};
+use crate::events::Events;
+use crate::hart::{Trap, Wants};
+use crate::mem::PAGE_SIZE;
+use crate::mmu::{Access, Fault, Reason, walk};
+
+/// How far `to` is behind `from`.
+fn va_distance(from: u64, to: u64) -> u64 {
+    to.wrapping_sub(from)
+}
+
+impl<E: Events> Cpu<'_, E> {
+    /// The physical address of `va`. Protection of that address is not checked here.
+    pub(crate) fn translate(&mut self, va: u64, access: Access) -> Result<u64, Fault> {
+        let regime = self.hart.regime(access == Access::Fetch);
+        if regime.satp.mode == isa::paging::Mode::Bare {
+            return Ok(va);
+        }
+        let leaf = walk(&mut self.sys.bus.ram, &self.hart.csr.pmp, &regime, va, access)?;
+        if leaf.pte != leaf.found {
+            self.sync_code();
+            self.events.pte_updated(self.hart, va, &leaf);
+        }
+        self.events.walked(self.hart, va, access, &leaf);
+        Ok(leaf.pa)
+    }
+
+    /// Drops decoded code that devices or PTE updates wrote over.
+    pub(crate) fn sync_code(&mut self) {
+        if !self.sys.bus.ram.has_touched() {
+            return;
+        }
+        for pa in self.sys.bus.ram.take_touched() {
+            self.sys.code.drop_page(&mut self.sys.bus.ram, pa);
+        }
+        self.code_dropped();
+    }
+
+    /// Decoded code was dropped: no cached jump may lead there, and the present block may be gone.
+    fn code_dropped(&mut self) {
+        self.hart.spaces.forget_jumps(&mut self.hart.ctx.space);
+        self.hart.code_epoch = self.sys.code.epoch;
+        self.hart.ctx.wants.0 |= Wants::CHECK;
+    }
+
+    /// Translates and checks an access of `length` bytes that does not cross a page; if it is to
+    /// memory and the whole page may be accessed, the fast TLB learns it.
+    pub(crate) fn locate(&mut self, va: u64, length: u64, access: Access) -> Result<u64, Fault> {
+        let pa = self.translate(va, access)?;
+        let privilege = self.hart.data_privilege();
+        if !self.hart.csr.pmp.allows(pa, length, access, privilege) {
+            return Err(Fault::plain(va, access, Reason::Pmp));
+        }
+        if E::ACCESSES {
+            self.events.accessed(self.hart, va, pa, access);
+        }
+        if E::ACCESSES || self.watched(va, length, access) {
+            return Ok(pa);
+        }
+        let page = pa & !(PAGE_SIZE - 1);
+        if let Some(host) = self.sys.bus.ram.host_address(pa)
+            && self.hart.csr.pmp.allows(page, PAGE_SIZE, access, privilege)
+        {
+            match access {
+                Access::Load => self.hart.ctx.space.fill_read(va, host),
+                Access::Store if !self.sys.bus.ram.is_code(pa) => {
+                    self.hart.ctx.space.fill_write(va, host);
+                }
+                _ => {}
+            }
+        }
+        Ok(pa)
+    }
+
+    /// Whether a debugger watches something in the page of `va`; if it is this access that it is
+    /// waiting for, the machine stops behind the instruction.
+    fn watched(&mut self, va: u64, length: u64, access: Access) -> bool {
+        let page = va & !(PAGE_SIZE - 1);
+        let mut in_page = false;
+        for watch in &self.sys.points.watches {
+            let overlaps = |start: u64, length: u64| {
+                let behind = va_distance(start, watch.va) < length;
+                behind || va_distance(watch.va, start) < watch.len
+            };
+            in_page |= overlaps(page, PAGE_SIZE);
+            let meant = if access == Access::Store { watch.stores } else { watch.loads };
+            if meant && overlaps(va, length) {
+                self.sys.hit = Some(Some(*watch));
+                self.hart.ctx.wants.0 |= Wants::STOP;
+            }
+        }
+        in_page
+    }
+
+    /// Loads `size` bytes, zero-extended.
+    pub(crate) fn load(&mut self, va: u64, size: u64) -> Result<u64, Fault> {
+        let first = PAGE_SIZE - va % PAGE_SIZE;
+        if first >= size {
+            let pa = self.locate(va, size, Access::Load)?;
+            return self.read_physical(va, pa, size);
+        }
+        let second = va.wrapping_add(first);
+        let low = self.locate(va, first, Access::Load)?;
+        let high = self.locate(second, size - first, Access::Load)?;
+        let low = self.read_bytes(va, low, first)?;
+        let high = self.read_bytes(second, high, size - first)?;
+        Ok(low | high << (8 * first))
+    }
+
+    /// Stores the low `size` bytes of `value`.
+    pub(crate) fn store(&mut self, va: u64, size: u64, value: u64) -> Result<(), Fault> {
+        let first = PAGE_SIZE - va % PAGE_SIZE;
+        if first >= size {
+            let pa = self.locate(va, size, Access::Store)?;
+            return self.write_physical(va, pa, size, value);
+        }
+        let second = va.wrapping_add(first);
+        let low = self.locate(va, first, Access::Store)?;
+        let high = self.locate(second, size - first, Access::Store)?;
+        let ram = &self.sys.bus.ram;
+        for (va, pa, length) in [(va, low, first), (second, high, size - first)] {
+            if !ram.contains(pa, length) {
+                return Err(Fault::plain(va, Access::Store, Reason::NoDevice));
+            }
+        }
+        let bytes = value.to_le_bytes();
+        let (one, two) = bytes[..size as usize].split_at(first as usize);
+        self.write_bytes(low, one);
+        self.write_bytes(high, two);
+        Ok(())
+    }
+
+    /// Part of a misaligned load; devices do not support those.
+    fn read_bytes(&mut self, va: u64, pa: u64, length: u64) -> Result<u64, Fault> {
+        let mut bytes = [0; 8];
+        let read = self.sys.bus.ram.dma_read(pa, &mut bytes[..length as usize]);
+        read.map_err(|_| Fault::plain(va, Access::Load, Reason::NoDevice))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Stores to memory, which `pa` was checked to be; all in one page.
+    pub(crate) fn write_bytes(&mut self, pa: u64, bytes: &[u8]) {
+        let ram = &mut self.sys.bus.ram;
+        let length = bytes.len() as u64;
+        if ram.dma_write(pa, bytes).is_err() {
+            return;
+        }
+        // `stored` is exact about which part of the page was written.
+        ram.take_touched();
+        if self.sys.bus.ram.is_code(pa) && self.sys.code.stored(&mut self.sys.bus.ram, pa, length) {
+            self.code_dropped();
+        }
+    }
+
+    pub(crate) fn read_physical(&mut self, va: u64, pa: u64, size: u64) -> Result<u64, Fault> {
+        if self.sys.bus.ram.contains(pa, size) {
+            return self.read_bytes(va, pa, size);
+        }
+        let fault = Fault::plain(va, Access::Load, Reason::NoDevice);
+        if !pa.is_multiple_of(size) {
+            return Err(fault);
+        }
+        let now = self.now();
+        let value = self.sys.bus.read(pa, size as u8, now).map_err(|_| fault)?;
+        self.after_device();
+        Ok(value)
+    }
+
+    fn write_physical(&mut self, va: u64, pa: u64, size: u64, value: u64) -> Result<(), Fault> {
+        if self.sys.bus.ram.contains(pa, size) {
+            self.write_bytes(pa, &value.to_le_bytes()[..size as usize]);
+            return Ok(());
+        }
+        let fault = Fault::plain(va, Access::Store, Reason::NoDevice);
+        if !pa.is_multiple_of(size) {
+            return Err(fault);
+        }
+        let now = self.now();
+        self.sys.bus.write(pa, size as u8, value, now).map_err(|_| fault)?;
+        self.after_device();
+        Ok(())
+    }
+
+    /// A device may have written memory, changed interrupt lines or timers, or ended the run.
+    fn after_device(&mut self) {
+        self.sync_code();
+        self.hart.reservation = None;
+        self.hart.ctx.wants.0 |= Wants::CHECK;
+    }
+
+    /// The integer loads.
+    pub(super) fn load_instruction(&mut self, inst: &Inst) -> Result<Next, Trap> {
+        let va = self.hart.x(inst.rs1()).wrapping_add(inst.imm as i64 as u64);
+        let size = match inst.op {
+            Op::Lb | Op::Lbu => 1,
+            Op::Lh | Op::Lhu => 2,
+            Op::Lw | Op::Lwu => 4,
+            _ => 8,
+        };
+        let value = self.load(va, size)?;
+        let value = match inst.op {
+            Op::Lb => value as i8 as u64,
+            Op::Lh => value as i16 as u64,
+            Op::Lw => value as i32 as u64,
+            _ => value,
+        };
+        self.hart.set_x(inst.rd, value);
+        Ok(Next::Inst)
+    }
+
+    /// The integer stores.
+    pub(super) fn store_instruction(&mut self, inst: &Inst) -> Result<Next, Trap> {
+        let va = self.hart.x(inst.rs1()).wrapping_add(inst.imm as i64 as u64);
+        let size = match inst.op {
+            Op::Sb => 1,
+            Op::Sh => 2,
+            Op::Sw => 4,
+            _ => 8,
+        };
+        self.store(va, size, self.hart.x(inst.rs2()))?;
+        Ok(Next::Inst)
+    }
+}

@@ -1,0 +1,118 @@
+//! Execution: the interpreter that defines what every instruction does.
+//!
+//! [`run`] is the block loop with the frequent instructions, one arm each; whatever else there
+//! is, and every load or store that the fast TLB does not cover, is in [`Cpu::rare`]. The pure
+//! semantics of the extensions are functions in their own files.
+
+pub mod atomic;
+pub mod bits;
+pub mod block;
+pub mod code;
+pub mod fetch;
+pub mod float;
+pub mod memory;
+pub mod muldiv;
+pub mod system;
+
+pub use block::run;
+
+use isa::{Inst, Op};
+
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::hart::{Hart, Trap, Wants};
+use crate::inspect::{Points, Watch};
+use code::{Block, Code};
+
+/// What harts share.
+pub struct System {
+    /// Memory and devices.
+    pub bus: Bus,
+    /// The machine's time.
+    pub clock: Clock,
+    /// Decoded code.
+    pub code: Code,
+    /// Where a debugger wants the machine to stop.
+    pub points: Points,
+    /// Why the machine stops for the debugger: at a breakpoint or behind a watched access.
+    pub hit: Option<Option<Watch>>,
+}
+
+/// A hart at work: itself, what it shares, and who watches.
+pub struct Cpu<'a, E: Events> {
+    /// The hart.
+    pub hart: &'a mut Hart,
+    /// Memory, devices, time, code.
+    pub sys: &'a mut System,
+    /// The observer.
+    pub events: &'a mut E,
+}
+
+/// What follows an instruction outside of the block loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The next instruction of the block.
+    Inst,
+    /// The next instruction, but not of this block: it may be stale, or something else is due.
+    Leave,
+    /// Wherever the hart's pc points to.
+    Jump,
+}
+
+impl<E: Events> Cpu<'_, E> {
+    /// The machine's time at the present instruction.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        self.sys.clock.now(self.hart.retired())
+    }
+
+    /// Executes instruction `index` of `block`, which starts at `start`. Returns whether the block
+    /// loop goes on with the next one; else the hart's pc says where to go on, and the rest of
+    /// the block is paid back.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn rare(&mut self, block: &Block, index: usize, start: u64) -> bool {
+        let left = i64::from(block.count) - index as i64;
+        let pc = start.wrapping_add(block.offset(index));
+        self.hart.ctx.pending = left;
+        // SAFETY: `index` is that of an instruction of the block, which lives until the end of the
+        // turn even if it is dropped from the cache.
+        let inst = unsafe { *block.insts.add(index) };
+        let outcome = self.execute(&inst, pc);
+        self.hart.ctx.pending = 0;
+        match outcome {
+            Ok(Next::Inst) if self.hart.ctx.wants == Wants::default() => return true,
+            Ok(Next::Inst | Next::Leave) => {
+                self.hart.ctx.pc = pc.wrapping_add(block.len(index));
+                self.hart.ctx.budget += left - 1;
+            }
+            Ok(Next::Jump) => self.hart.ctx.budget += left - 1,
+            Err(trap) => {
+                self.hart.ctx.budget += left;
+                self.take(trap, pc);
+            }
+        }
+        false
+    }
+
+    fn execute(&mut self, inst: &Inst, pc: u64) -> Result<Next, Trap> {
+        match inst.op {
+            Op::Lb | Op::Lh | Op::Lw | Op::Ld | Op::Lbu | Op::Lhu | Op::Lwu => {
+                self.load_instruction(inst)
+            }
+            Op::Sb | Op::Sh | Op::Sw | Op::Sd => self.store_instruction(inst),
+            Op::Fence => Ok(self.fence(inst, pc)),
+            Op::LrW | Op::LrD => self.load_reserved(inst),
+            Op::ScW | Op::ScD => self.store_conditional(inst),
+            op if (Op::AmoswapW as u8..=Op::AmomaxuD as u8).contains(&(op as u8)) => {
+                self.atomic(inst)
+            }
+            Op::CboInval | Op::CboClean | Op::CboFlush | Op::CboZero => self.cache_block(inst),
+            op if (Op::Flw as u8..=Op::FmvDX as u8).contains(&(op as u8)) => {
+                self.float_instruction(inst)
+            }
+            _ => self.system_instruction(inst, pc),
+        }
+    }
+}
