@@ -36,6 +36,8 @@ pub struct Clock {
     start: u64,
     /// Fractions for every instruction of this turn.
     rate: u64,
+    /// Instructions of all harts in all turns before this one.
+    total: u64,
     /// When the host's clock counts: its time at tick 0.
     host: Option<Instant>,
 }
@@ -44,7 +46,7 @@ impl Clock {
     /// A clock at zero.
     pub fn new(source: Source) -> Clock {
         let host = (source == Source::Host).then(Instant::now);
-        Clock { ticks: 0, fraction: 0, start: 0, rate: SHARES, host }
+        Clock { ticks: 0, fraction: 0, start: 0, rate: SHARES, total: 0, host }
     }
 
     /// Whether time is the host's.
@@ -61,6 +63,22 @@ impl Clock {
         }
     }
 
+    /// The same in nanoseconds.
+    pub fn nanoseconds(&self, retired: u64) -> u64 {
+        match self.host {
+            None => {
+                let fractions = self.fraction + (retired - self.start) * self.rate;
+                self.ticks * TICK_NS + fractions / SHARES
+            }
+            Some(start) => start.elapsed().as_nanos() as u64,
+        }
+    }
+
+    /// Instructions that all harts retired, when the one whose turn it is has retired that many.
+    pub fn total(&self, retired: u64) -> u64 {
+        self.total + (retired - self.start)
+    }
+
     /// A turn begins, of one of `running` harts, which has retired that many instructions.
     pub fn begin_turn(&mut self, retired: u64, running: u64) {
         self.start = retired;
@@ -72,6 +90,7 @@ impl Clock {
         let fraction = self.fraction + (retired - self.start) * self.rate;
         self.ticks += fraction / FRACTIONS;
         self.fraction = fraction % FRACTIONS;
+        self.total += retired - self.start;
         self.start = retired;
     }
 

@@ -9,9 +9,36 @@ use isa::paging::Satp;
 use isa::trap::Cause;
 use isa::{Inst, Priv};
 
+use crate::exec::System;
 use crate::hart::Hart;
 use crate::mem::Ram;
 use crate::mmu::{Access, Fault, Leaf};
+
+/// What an observer sees besides the event itself.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The hart that it happened on.
+    pub hart: &'a Hart,
+    /// Memory, devices and time.
+    pub sys: &'a System,
+}
+
+impl View<'_> {
+    /// Guest memory.
+    pub fn ram(&self) -> &Ram {
+        &self.sys.bus.ram
+    }
+
+    /// Virtual time in nanoseconds since reset.
+    pub fn ns(&self) -> u64 {
+        self.sys.clock.nanoseconds(self.hart.retired())
+    }
+
+    /// Instructions that all harts retired since reset.
+    pub fn insns(&self) -> u64 {
+        self.sys.clock.total(self.hart.retired())
+    }
+}
 
 /// An observer.
 pub trait Events {
@@ -19,64 +46,77 @@ pub trait Events {
     const INSNS: bool = false;
     /// Whether [`Events::accessed`] is called for every access; the fast TLB is not used then.
     const ACCESSES: bool = false;
+    /// Whether [`Events::probed`] is called.
+    const PROBES: bool = false;
+
+    /// Physical addresses of instructions that [`Events::probed`] is called for; asked once, before
+    /// the machine runs.
+    fn probes(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// The hart is about to execute an instruction that [`Events::probes`] named.
+    fn probed(&mut self, view: &View, pc: u64) {
+        let _ = (view, pc);
+    }
 
     /// A trap was taken; the hart is at the first instruction of the handler, in its mode. `pc`
     /// and `from` are where it was.
-    fn trap_taken(&mut self, hart: &Hart, cause: Cause, tval: u64, pc: u64, from: Priv) {
-        let _ = (hart, cause, tval, pc, from);
+    fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
+        let _ = (view, cause, tval, pc, from);
     }
 
     /// `sret` or `mret` at `pc` was executed; the hart is where it leads.
-    fn trap_returned(&mut self, hart: &Hart, pc: u64) {
-        let _ = (hart, pc);
+    fn trap_returned(&mut self, view: &View, pc: u64) {
+        let _ = (view, pc);
     }
 
     /// The instruction at `pc` will trap with a page fault; the trap follows.
-    fn page_faulted(&mut self, hart: &Hart, pc: u64, fault: &Fault) {
-        let _ = (hart, pc, fault);
+    fn page_faulted(&mut self, view: &View, pc: u64, fault: &Fault) {
+        let _ = (view, pc, fault);
     }
 
     /// The instruction at `pc` will trap with an access fault; the trap follows.
-    fn access_faulted(&mut self, hart: &Hart, pc: u64, fault: &Fault) {
-        let _ = (hart, pc, fault);
+    fn access_faulted(&mut self, view: &View, pc: u64, fault: &Fault) {
+        let _ = (view, pc, fault);
     }
 
     /// The page tables were walked and allow the access; the engine may now access the page
     /// without asking again, until it is told to forget.
-    fn walked(&mut self, hart: &Hart, va: u64, access: Access, leaf: &Leaf) {
-        let _ = (hart, va, access, leaf);
+    fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
+        let _ = (view, va, access, leaf);
     }
 
     /// The hart set A, or A and D, of a PTE.
-    fn pte_updated(&mut self, hart: &Hart, va: u64, leaf: &Leaf) {
-        let _ = (hart, va, leaf);
+    fn pte_updated(&mut self, view: &View, va: u64, leaf: &Leaf) {
+        let _ = (view, va, leaf);
     }
 
     /// `satp` was written.
-    fn satp_written(&mut self, hart: &Hart, old: Satp, new: Satp) {
-        let _ = (hart, old, new);
+    fn satp_written(&mut self, view: &View, old: Satp, new: Satp) {
+        let _ = (view, old, new);
     }
 
     /// `sfence.vma` or `sinval.vma` was executed, for one address and one address space or for
     /// all of them.
-    fn translations_fenced(&mut self, hart: &Hart, va: Option<u64>, asid: Option<u16>) {
-        let _ = (hart, va, asid);
+    fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
+        let _ = (view, va, asid);
     }
 
     /// The guest executed the hint `slti x0, a0, kind`; the payload is in a0 to a2.
-    fn hinted(&mut self, hart: &Hart, ram: &Ram, pc: u64, kind: i32) {
-        let _ = (hart, ram, pc, kind);
+    fn hinted(&mut self, view: &View, pc: u64, kind: i32) {
+        let _ = (view, pc, kind);
     }
 
     /// The hart is about to execute this instruction (decoded: destinations that are `x0` are
     /// [`crate::hart::state::SINK`], targets of branches count from the block's start).
-    fn inst_executed(&mut self, hart: &Hart, pc: u64, inst: &Inst) {
-        let _ = (hart, pc, inst);
+    fn inst_executed(&mut self, view: &View, pc: u64, inst: &Inst) {
+        let _ = (view, pc, inst);
     }
 
     /// A load or store was translated, to `pa`.
-    fn accessed(&mut self, hart: &Hart, va: u64, pa: u64, access: Access) {
-        let _ = (hart, va, pa, access);
+    fn accessed(&mut self, view: &View, va: u64, pa: u64, access: Access) {
+        let _ = (view, va, pa, access);
     }
 }
 

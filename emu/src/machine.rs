@@ -106,7 +106,10 @@ impl<E: Events> Machine<E> {
     /// [`Machine::set_entry`].
     pub fn with_events(config: MachineConfig, bus: Bus, events: E) -> Machine<E> {
         let source = if config.host_clock { Source::Host } else { Source::Virtual };
-        let code = Code::new(&bus.ram);
+        let mut code = Code::new(&bus.ram);
+        if E::PROBES {
+            code.set_probes(events.probes());
+        }
         Machine {
             harts: (0..config.harts).map(|id| Hart::new(id, config.hardware_ad)).collect(),
             sys: System {

@@ -11,7 +11,7 @@ use isa::Op;
 
 use super::code::{Block, FENCE};
 use super::{Cpu, System, bits, muldiv};
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::hart::{Hart, Wants};
 use crate::mem::{self, Scalar};
 use crate::mmu::tlb;
@@ -54,6 +54,9 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
                 // `enter` finds the part that can be paid for.
                 continue 'enter;
             }
+            if E::PROBES && this.probed {
+                events.probed(&View { hart, sys }, pc);
+            }
             hart.ctx.budget -= i64::from(this.count);
             let mut at = this.insts;
 
@@ -94,7 +97,8 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
                 if E::INSNS && this.index(at) < this.count as usize {
                     let index = this.index(at);
                     hart.ctx.pending = i64::from(this.count) - index as i64;
-                    events.inst_executed(hart, pc.wrapping_add(this.offset(index)), i);
+                    let view = View { hart, sys };
+                    events.inst_executed(&view, pc.wrapping_add(this.offset(index)), i);
                     hart.ctx.pending = 0;
                 }
                 // SAFETY: as above; one past the end is not dereferenced.

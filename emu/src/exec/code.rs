@@ -10,6 +10,7 @@
 //! instruction. `fence.i` has nothing left to do.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ptr::{null, null_mut};
 
 use isa::{Inst, Op, Operand, decode};
@@ -52,6 +53,8 @@ pub struct Block {
     short: u64,
     /// Physical address of the first instruction.
     pub pa: u64,
+    /// An observer wants to know when the block is entered.
+    pub probed: bool,
     /// What `insts` points at.
     storage: Vec<Inst>,
 }
@@ -66,6 +69,7 @@ impl Block {
             next: Cell::new(null()),
             short: 0,
             pa,
+            probed: false,
             storage: Vec::new(),
         }
     }
@@ -181,6 +185,8 @@ pub struct Code {
     /// have to follow.
     pub epoch: u64,
     decoded: usize,
+    /// Where observers look: blocks start there.
+    probes: HashSet<u64>,
 }
 
 impl Code {
@@ -192,7 +198,14 @@ impl Code {
             dropped: Vec::new(),
             epoch: 0,
             decoded: 0,
+            probes: HashSet::new(),
         }
+    }
+
+    /// Lets blocks start at these physical addresses and say so. To be called before anything is
+    /// decoded.
+    pub fn set_probes(&mut self, probes: Vec<u64>) {
+        self.probes = probes.into_iter().collect();
     }
 
     fn index(pa: u64) -> usize {
@@ -208,7 +221,7 @@ impl Code {
                 return Found::Block(page.blocks[number as usize - 1]);
             }
         }
-        let block = match build(ram, pa, PAGE_SIZE - pa % PAGE_SIZE) {
+        let block = match build(ram, pa, PAGE_SIZE - pa % PAGE_SIZE, &self.probes) {
             Ok(block) => block,
             Err(found) => return found,
         };
@@ -274,13 +287,14 @@ impl Code {
 }
 
 /// Decodes up to `room` bytes, the rest of a page.
-fn build(ram: &Ram, pa: u64, room: u64) -> Result<Box<Block>, Found> {
-    let mut block = Box::new(Block::new(pa));
+fn build(ram: &Ram, pa: u64, room: u64, probes: &HashSet<u64>) -> Result<Box<Block>, Found> {
+    let mut block = Box::new(Block { probed: probes.contains(&pa), ..Block::new(pa) });
     let mut ended = false;
     let mut stop = Found::Illegal;
     while !ended && (block.count as usize) < MAX_BLOCK {
         let offset = u64::from(block.bytes);
-        if offset == room {
+        let probed = !probes.is_empty() && probes.contains(&(pa + offset));
+        if offset == room || (offset > 0 && probed) {
             break;
         }
         let low = u32::from(ram.read::<u16>(pa + offset).map_err(|_| Found::Illegal)?);
@@ -335,6 +349,7 @@ impl Scratch {
         let scratch = self.reset(block.pa);
         scratch.storage.extend_from_slice(&block.storage[..count as usize]);
         scratch.count = count;
+        scratch.probed = block.probed;
         scratch.short = block.short & ((1u64 << count) - 1);
         scratch.bytes = block.offset(count as usize) as u32;
         scratch.finish(false);

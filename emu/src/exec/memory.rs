@@ -7,7 +7,7 @@
 use isa::{Inst, Op};
 
 use super::{Cpu, Next};
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::hart::{Trap, Wants};
 use crate::mem::PAGE_SIZE;
 use crate::mmu::{Access, Fault, Reason, walk};
@@ -27,9 +27,9 @@ impl<E: Events> Cpu<'_, E> {
         let leaf = walk(&mut self.sys.bus.ram, &self.hart.csr.pmp, &regime, va, access)?;
         if leaf.pte != leaf.found {
             self.sync_code();
-            self.events.pte_updated(self.hart, va, &leaf);
+            self.events.pte_updated(&View { hart: self.hart, sys: self.sys }, va, &leaf);
         }
-        self.events.walked(self.hart, va, access, &leaf);
+        self.events.walked(&View { hart: self.hart, sys: self.sys }, va, access, &leaf);
         Ok(leaf.pa)
     }
 
@@ -60,7 +60,7 @@ impl<E: Events> Cpu<'_, E> {
             return Err(Fault::plain(va, access, Reason::Pmp));
         }
         if E::ACCESSES {
-            self.events.accessed(self.hart, va, pa, access);
+            self.events.accessed(&View { hart: self.hart, sys: self.sys }, va, pa, access);
         }
         if E::ACCESSES || self.watched(va, length, access) {
             return Ok(pa);

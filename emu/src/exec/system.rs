@@ -7,14 +7,14 @@ use isa::{Inst, Op, Priv};
 
 use super::code::{HINT, PAUSE};
 use super::{Cpu, Next};
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::hart::{Trap, Wants};
 
 impl<E: Events> Cpu<'_, E> {
     /// What a fence may stand for: a hint to us, `pause`, or nothing.
     pub(super) fn fence(&mut self, inst: &Inst, pc: u64) -> Next {
         match inst.rd {
-            HINT => self.events.hinted(self.hart, &self.sys.bus.ram, pc, inst.imm),
+            HINT => self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc, inst.imm),
             PAUSE => self.hart.ctx.wants.0 |= Wants::YIELD,
             _ => {}
         }
@@ -72,7 +72,11 @@ impl<E: Events> Cpu<'_, E> {
         self.hart.flush_translations();
         let operand = |number: usize| (number != 0).then(|| self.hart.x(number));
         let (va, asid) = (operand(inst.rs1()), operand(inst.rs2()));
-        self.events.translations_fenced(self.hart, va, asid.map(|asid| asid as u16));
+        self.events.translations_fenced(
+            &View { hart: self.hart, sys: self.sys },
+            va,
+            asid.map(|asid| asid as u16),
+        );
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use isa::{Inst, Op, Priv, ext};
 
 use super::state::{Counter, Hart, Wants};
 use super::trap::Trap;
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::exec::{Cpu, System};
 
 /// Debug triggers, of which there are none: `tselect` and `tdata1` to `tdata3` read zero, which
@@ -145,7 +145,7 @@ impl<E: Events> Cpu<'_, E> {
         let Some(satp) = Satp::from_bits(value) else { return };
         let old = std::mem::replace(&mut self.hart.csr.satp, satp);
         self.hart.see_memory();
-        self.events.satp_written(self.hart, old, satp);
+        self.events.satp_written(&View { hart: self.hart, sys: self.sys }, old, satp);
     }
 }
 

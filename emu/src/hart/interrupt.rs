@@ -8,7 +8,7 @@ use isa::trap::{Cause, Interrupt};
 
 use super::state::Hart;
 use crate::bus::Bus;
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::exec::Cpu;
 
 impl Hart {
@@ -84,7 +84,7 @@ impl<E: Events> Cpu<'_, E> {
             let (pc, from) = (self.hart.ctx.pc, self.hart.privilege);
             let cause = Cause::Interrupt(interrupt);
             self.hart.enter_trap(cause, 0, pc);
-            self.events.trap_taken(self.hart, cause, 0, pc, from);
+            self.events.trap_taken(&View { hart: self.hart, sys: self.sys }, cause, 0, pc, from);
         }
     }
 }

@@ -7,7 +7,7 @@ use isa::trap::{Cause, Exception};
 use isa::{Inst, Priv};
 
 use super::state::{Hart, Wants};
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::exec::Cpu;
 use crate::mmu::Fault;
 
@@ -99,9 +99,13 @@ impl<E: Events> Cpu<'_, E> {
             Trap::Memory(fault) => {
                 let exception = fault.exception();
                 if fault.reason.is_page_fault() {
-                    self.events.page_faulted(self.hart, pc, &fault);
+                    self.events.page_faulted(&View { hart: self.hart, sys: self.sys }, pc, &fault);
                 } else {
-                    self.events.access_faulted(self.hart, pc, &fault);
+                    self.events.access_faulted(
+                        &View { hart: self.hart, sys: self.sys },
+                        pc,
+                        &fault,
+                    );
                 }
                 (exception, fault.va)
             }
@@ -109,7 +113,7 @@ impl<E: Events> Cpu<'_, E> {
         let cause = Cause::Exception(exception);
         let from = self.hart.privilege;
         self.hart.enter_trap(cause, tval, pc);
-        self.events.trap_taken(self.hart, cause, tval, pc, from);
+        self.events.trap_taken(&View { hart: self.hart, sys: self.sys }, cause, tval, pc, from);
     }
 
     /// `mret` and `sret`.
@@ -125,7 +129,7 @@ impl<E: Events> Cpu<'_, E> {
         }
         self.hart.see_memory();
         self.hart.ctx.wants.0 |= Wants::CHECK * u32::from(self.hart.interrupt_ready());
-        self.events.trap_returned(self.hart, pc);
+        self.events.trap_returned(&View { hart: self.hart, sys: self.sys }, pc);
         Ok(())
     }
 }
