@@ -56,6 +56,11 @@ struct State {
     /// Operations under way.
     operations: usize,
     committing: bool,
+    /// Operations begin in the order in which they asked: numbers of the next one that asks, and
+    /// of the next one that begins. Otherwise a process that writes without pause would start
+    /// its next operation before those that its last commit woke have even looked.
+    asked: u64,
+    begun: u64,
 }
 
 /// Numbers of the blocks that were changed, each once.
@@ -76,7 +81,8 @@ impl Pending {
 impl Log {
     /// A log without a disk.
     pub const fn new() -> Log {
-        let state = State { pending: Pending::NONE, operations: 0, committing: false };
+        let state =
+            State { pending: Pending::NONE, operations: 0, committing: false, asked: 0, begun: 0 };
         Log {
             area: SetOnce::new(),
             state: SpinLock::new("log", state),
@@ -119,11 +125,18 @@ impl Log {
     fn begin(&self) {
         let area = self.area.get();
         let mut state = self.state.lock();
+        let turn = state.asked;
+        state.asked += 1;
         let full = |s: &State| s.pending.len + (s.operations + 1) * area.reserve > area.capacity;
-        while state.committing || full(&state) {
+        while state.committing || full(&state) || state.begun != turn {
             state = sleep(self.channel(), state);
         }
         state.operations += 1;
+        state.begun += 1;
+        if state.begun != state.asked {
+            // There may be room for the next one, too.
+            wakeup(self.channel());
+        }
     }
 
     fn end(&self, cache: &Cache) {
