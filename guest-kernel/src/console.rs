@@ -5,7 +5,7 @@ mod line;
 
 use crate::dev::uart;
 use crate::fs::{Device, FsError, register_device};
-use crate::proc::{self, killed, sleep, wakeup};
+use crate::proc::{self, killed, sleep_unless_killed, wakeup};
 use crate::sync::SpinLock;
 use line::{Line, Typed};
 
@@ -30,7 +30,7 @@ impl Device for Console {
             if killed() {
                 return Err(FsError::Broken);
             }
-            input = sleep(channel(), input);
+            input = sleep_unless_killed(channel(), input);
         }
         Ok(input.take(buf))
     }

@@ -40,7 +40,7 @@ pub fn pause(ticks_to_wait: u32) -> Option<()> {
         if proc::killed() {
             return None;
         }
-        guard = proc::sleep((&raw const TICKED).addr(), guard);
+        guard = proc::sleep_unless_killed((&raw const TICKED).addr(), guard);
     }
     Some(())
 }

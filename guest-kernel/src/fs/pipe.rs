@@ -5,7 +5,7 @@ use abi::param::PIPESIZE;
 use super::FsError;
 use super::bounce::{CHUNK, UserMemory, copyin_some, copyout_some};
 use super::pool::Shared;
-use crate::proc::{killed, sleep, wakeup};
+use crate::proc::{killed, sleep_unless_killed, wakeup};
 use crate::sync::{SpinGuard, SpinLock};
 
 /// A pipe. It goes when both its ends are dropped.
@@ -63,7 +63,7 @@ impl Pipe {
             data = &data[n..];
             if n == 0 {
                 wakeup(self.bytes_came());
-                ring = sleep(self.room_came(), ring);
+                ring = sleep_unless_killed(self.room_came(), ring);
             }
         }
         wakeup(self.bytes_came());
@@ -77,7 +77,7 @@ impl Pipe {
             if killed() {
                 return Err(FsError::Broken);
             }
-            ring = sleep(self.bytes_came(), ring);
+            ring = sleep_unless_killed(self.bytes_came(), ring);
         }
         Ok(ring)
     }

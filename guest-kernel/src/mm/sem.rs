@@ -7,7 +7,7 @@
 use abi::param::NPROC;
 
 use super::MmError;
-use crate::proc::{sleep, wakeup};
+use crate::proc::{sleep_unless_killed, wakeup};
 use crate::sync::SpinLock;
 
 /// Semaphores in the system.
@@ -121,7 +121,7 @@ impl SemSet {
             if killed() {
                 return Err(MmError::Invalid);
             }
-            table = sleep(channel(index), table);
+            table = sleep_unless_killed(channel(index), table);
         }
     }
 

@@ -5,7 +5,7 @@ use abi::param::NPROC;
 use abi::stat::ProcState;
 
 use super::own::{Own, OwnGuard};
-use super::sched::{current, give_up, sleep, wakeup};
+use super::sched::{current, give_up, sleep_unless_killed, wakeup};
 use super::table::{Proc, all};
 use crate::arch;
 use crate::fs::{FS, ProcFiles};
@@ -125,7 +125,7 @@ pub fn wait(own: &mut OwnGuard, status: u64) -> Option<i32> {
             Children::Ended(child) => break child,
             Children::None => return None,
             Children::Alive if me.is_killed() => return None,
-            Children::Alive => parents = sleep(channel(me.slot()), parents),
+            Children::Alive => parents = sleep_unless_killed(channel(me.slot()), parents),
         }
     };
     drop(parents);

@@ -15,5 +15,5 @@ mod table;
 pub use dump::{dump, list};
 pub use life::{exit, fork, kill, me, parent_pid, start_init, wait};
 pub use own::{Own, OwnGuard};
-pub use sched::{current, killed, scheduler, sleep, wakeup, yield_now};
+pub use sched::{current, killed, scheduler, sleep, sleep_unless_killed, wakeup, yield_now};
 pub use table::{Proc, State, in_use};

@@ -106,6 +106,23 @@ pub fn yield_now() {
 /// A wake-up between the two is not lost. Wake-ups may be spurious: sleep in a loop that tests
 /// the condition. Where there is no process (at boot, in tests) sleeping is polling.
 pub fn sleep<T: ?Sized>(channel: usize, guard: SpinGuard<'_, T>) -> SpinGuard<'_, T> {
+    sleep_if(channel, guard, |_| true)
+}
+
+/// As [`sleep`], for waits that a kill ends: a process that was killed does not sleep. Callers
+/// test [`killed`] before they wait again.
+///
+/// A test alone would not do: the kill may come between the test and the sleep.
+pub fn sleep_unless_killed<T: ?Sized>(channel: usize, guard: SpinGuard<'_, T>) -> SpinGuard<'_, T> {
+    sleep_if(channel, guard, |me| !me.is_killed())
+}
+
+/// Sleeps if the process still wants to when its state is locked.
+fn sleep_if<'l, T: ?Sized>(
+    channel: usize,
+    guard: SpinGuard<'l, T>,
+    wants_to: impl FnOnce(&Proc) -> bool,
+) -> SpinGuard<'l, T> {
     let Some(me) = current() else {
         let lock = SpinGuard::unlock(guard);
         arch::relax();
@@ -116,8 +133,10 @@ pub fn sleep<T: ?Sized>(channel: usize, guard: SpinGuard<'_, T>) -> SpinGuard<'_
     me.channel.store(channel, Relaxed);
     let mut state = me.state.lock();
     let lock = SpinGuard::unlock(guard);
-    state.run = ProcState::Sleeping;
-    give_up(me, &mut state);
+    if wants_to(me) {
+        state.run = ProcState::Sleeping;
+        give_up(me, &mut state);
+    }
     drop(state);
     me.channel.store(0, Relaxed);
     lock.lock()
