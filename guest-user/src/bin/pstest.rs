@@ -4,7 +4,9 @@
 #![no_main]
 
 use abi::stat::ProcState;
-use ulib::{Args, exec, getpid, kill, pause, println, process_table, spawn, wait};
+use ulib::{
+    Args, exec, getpid, kill, pause, println, process_name, process_table, spawn, state_name, wait,
+};
 
 ulib::main!(main);
 
@@ -19,14 +21,17 @@ fn main(_: Args) -> i32 {
     pause(2); // Until all of them have got where they should be.
 
     let table = process_table();
-    let is = |pid: i32, ppid: i32, state: ProcState| {
-        table.iter().any(|p| p.pid == pid && p.ppid == ppid && p.state == state as i32)
+    let is = |pid: i32, states: &[ProcState]| {
+        let shown = table.iter().find(|process| process.pid == pid);
+        shown.is_some_and(|p| states.iter().any(|&state| p.state == state as i32))
     };
-    let grandchildren = table.iter().filter(|p| p.ppid == child).count();
-    let right = table.iter().any(|p| p.pid == me && p.state == ProcState::Running as i32)
-        && is(child, me, ProcState::Sleeping)
-        && is(zombie, me, ProcState::Zombie)
-        && grandchildren == 2;
+    // Every clock tick makes sleepers runnable for a moment, to look at the time.
+    let asleep = [ProcState::Sleeping, ProcState::Runnable];
+    let right = is(me, &[ProcState::Running])
+        && is(zombie, &[ProcState::Zombie])
+        && is(child, &asleep)
+        && table.iter().filter(|p| p.ppid == me).count() == 2
+        && table.iter().filter(|p| p.ppid == child && is(p.pid, &asleep)).count() == 2;
 
     let tree = spawn(|| {
         let mut pid = ulib::Name::<12>::new();
@@ -38,6 +43,11 @@ fn main(_: Args) -> i32 {
         kill(process.pid);
     }
     while wait().is_some() {}
+    if !right {
+        for p in table {
+            println!("{}\t{}\t{}\t{}", p.pid, state_name(p.state), p.ppid, process_name(p));
+        }
+    }
     println!("pstest: {}", if right { "OK" } else { "FAILED" });
     i32::from(!right)
 }
