@@ -64,8 +64,9 @@ impl Own {
 
     /// Gives everything back. May sleep.
     pub(super) fn release(&mut self) {
-        self.files.close_all();
+        // Memory first: who learns from a closed pipe that this process ended finds it free.
         self.space = None;
+        self.files.close_all();
         self.trap_frame = None;
         self.trace_mask = 0;
     }
