@@ -32,6 +32,11 @@ pub fn ticks() -> u32 {
     TICKS.load(Relaxed)
 }
 
+/// What a process sleeps on until a tick: no address, so that each tick wakes whom it concerns.
+fn tick_channel(tick: u32) -> usize {
+    1 << 63 | tick as usize
+}
+
 /// Sleeps for a number of ticks; `None` when killed.
 pub fn pause(ticks_to_wait: u32) -> Option<()> {
     let mut guard = TICKED.lock();
@@ -40,7 +45,8 @@ pub fn pause(ticks_to_wait: u32) -> Option<()> {
         if proc::killed() {
             return None;
         }
-        guard = proc::sleep_unless_killed((&raw const TICKED).addr(), guard);
+        let channel = tick_channel(start.wrapping_add(ticks_to_wait));
+        guard = proc::sleep_unless_killed(channel, guard);
     }
     Some(())
 }
@@ -196,9 +202,10 @@ fn external_interrupt() {
 fn timer_interrupt() {
     if arch::hart_id() == 0 {
         let guard = TICKED.lock();
-        TICKS.fetch_add(1, Relaxed);
+        let now = ticks().wrapping_add(1);
+        TICKS.store(now, Relaxed);
         drop(guard);
-        wakeup((&raw const TICKED).addr());
+        wakeup(tick_channel(now));
     }
     arch::set_timer(arch::time() + TICK);
 }

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn finds_properties_by_path() {
         let blob = sample();
-        let tree = Fdt::new(&blob).unwrap();
+        let tree = Fdt::new(&blob).expect("the blob is a tree");
         assert_eq!(tree.bootargs(), Some(&b"run=\"echo hi\""[..]));
         assert_eq!(tree.memory(), Some((0x8000_0000, 0x1000_0000)));
         assert_eq!(tree.property(&["chosen", "inner"], "bootargs"), Some(&b"inside\0"[..]));
