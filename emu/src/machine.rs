@@ -204,7 +204,7 @@ impl<E: Events> Machine<E> {
         let begin = hart.retired();
         let length = match &mut self.lengths {
             None => self.turn,
-            Some(random) => LEAST_TURN + random.next() % TURN,
+            Some(random) => LEAST_TURN + random.next_u64() % TURN,
         };
         let end = begin + length.min(limit).min(self.max_insns - self.insns);
         self.sys.clock.begin_turn(begin, running);

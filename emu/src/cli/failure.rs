@@ -2,7 +2,7 @@
 //! the shell.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -68,7 +68,7 @@ impl Failure {
     }
 
     /// A host failure with a file.
-    pub fn file(what: &str, path: &PathBuf, error: io::Error) -> Failure {
+    pub fn file(what: &str, path: &Path, error: io::Error) -> Failure {
         Failure::host(format!("{what} {}", path.display()), error)
     }
 

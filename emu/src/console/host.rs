@@ -215,11 +215,8 @@ impl Console {
                 self.print("\n");
                 self.wish = Some(Wish::Monitor(line));
             }
-            8 | 127 => {
-                if line.pop().is_some() {
-                    self.print("\x08 \x08");
-                }
-            }
+            8 | 127 if line.pop().is_some() => self.print("\x08 \x08"),
+            8 | 127 => {}
             0x15 => {
                 let rubout = "\x08 \x08".repeat(std::mem::take(line).len());
                 self.print(&rubout);

@@ -107,7 +107,7 @@ impl Plic {
     }
 
     fn decode(&self, offset: u64) -> Option<Register> {
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return None;
         }
         let contexts = self.contexts.len() as u64;

@@ -6,7 +6,7 @@
 pub fn orc_b(a: u64) -> u64 {
     let low = 0x7f7f_7f7f_7f7f_7f7f;
     // The top bit of each byte of `any` says whether the byte is not zero.
-    let any = ((a & low) + low | a) & !low;
+    let any = (((a & low) + low) | a) & !low;
     (any >> 7) * 0xff
 }
 

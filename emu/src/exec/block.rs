@@ -4,6 +4,8 @@
 //! was paid on entry, operands have their final form, and register numbers need no bounds. A load
 //! or store compares one tag of the fast TLB. See [`super::code`] for what blocks look like.
 
+#![allow(clippy::redundant_closure_call, reason = "closures are the macros' parameters")]
+
 use std::cell::Cell;
 use std::ptr::null;
 

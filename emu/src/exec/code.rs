@@ -180,6 +180,7 @@ pub enum Found {
 pub struct Code {
     pages: Vec<Option<Box<Page>>>,
     /// Pages that were dropped since the last [`Code::collect`].
+    #[expect(clippy::vec_box, reason = "pages move between the lists as they are")]
     dropped: Vec<Box<Page>>,
     /// Changes when a page gets its first block and when a page is dropped: the harts' caches
     /// have to follow.

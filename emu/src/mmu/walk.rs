@@ -112,7 +112,7 @@ fn forbidden(pte: Pte, level: u32, regime: &Regime, access: Access) -> Option<Re
         _ => {}
     }
     let pages = leaf_size(level) >> PAGE_SHIFT;
-    (pte.ppn().0 % pages != 0).then_some(Reason::Misaligned)
+    (!pte.ppn().0.is_multiple_of(pages)).then_some(Reason::Misaligned)
 }
 
 /// Sets A, and D for a store, or says that software has to.

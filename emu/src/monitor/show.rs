@@ -68,10 +68,10 @@ pub fn register(machine: &dyn Inspect, hart: usize, name: &str) -> Option<u64> {
     }
     let numbered = |letter: char| name.strip_prefix(letter)?.parse().ok().filter(|n| *n < 32usize);
     let by_name = |names: fn(usize) -> &'static str| (0..32).find(|n| names(*n) == name);
-    if let Some(n) = numbered('x').or_else(|| by_name(|n| int_reg_name(n))) {
+    if let Some(n) = numbered('x').or_else(|| by_name(int_reg_name)) {
         return Some(machine.x(hart, n));
     }
-    if let Some(n) = numbered('f').or_else(|| by_name(|n| fp_reg_name(n))) {
+    if let Some(n) = numbered('f').or_else(|| by_name(fp_reg_name)) {
         return Some(machine.f(hart, n));
     }
     let number = (0..4096).find(|n| csr::name(*n).is_some_and(|csr| csr.to_string() == name))?;

@@ -72,7 +72,7 @@ impl Blk {
     /// The first byte of `len` bytes from `sector` on, if they are whole sectors on the disk.
     fn place(&self, sector: u64, len: u64) -> Result<u64, Status> {
         let end = sector.checked_add(len / SECTOR).ok_or(IO_ERROR)?;
-        if len % SECTOR == 0 && end <= self.disk.sectors() {
+        if len.is_multiple_of(SECTOR) && end <= self.disk.sectors() {
             Ok(sector * SECTOR)
         } else {
             Err(IO_ERROR)
@@ -105,7 +105,7 @@ impl Blk {
     /// Discard and write-zeroes: both leave zeroes in the ranges.
     fn zero(&mut self, kind: u32, chain: &Chain, mem: &dyn Dma) -> Outcome {
         let len = chain.readable_len() - HEADER;
-        if len % RANGE != 0 || len / RANGE > MAX_RANGES || self.disk.read_only() {
+        if !len.is_multiple_of(RANGE) || len / RANGE > MAX_RANGES || self.disk.read_only() {
             return Err(IO_ERROR);
         }
         for n in 0..len / RANGE {

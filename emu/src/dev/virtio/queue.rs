@@ -263,7 +263,7 @@ pub(crate) mod testing {
     pub fn put_request(mem: &mut Pages, n: u16, size: u16, buffers: &[(u64, u32, bool)]) {
         for (i, (pa, len, writes)) in buffers.iter().enumerate() {
             let more = i + 1 < buffers.len();
-            let flags = u16::from(more) * NEXT | u16::from(*writes) * WRITE;
+            let flags = (u16::from(more) * NEXT) | (u16::from(*writes) * WRITE);
             put_descriptor(mem, DESC + 16 * i as u64, *pa, *len, flags, i as u16 + 1);
         }
         mem.put(AVAIL + 4 + 2 * u64::from(n % size), &0u16.to_le_bytes());

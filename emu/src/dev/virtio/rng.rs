@@ -40,7 +40,7 @@ impl Backend for Rng {
     fn serve(&mut self, _: usize, chain: &Chain, mem: &mut dyn Dma) -> Result<u32, Broken> {
         let len = chain.writable_len().min(MAX_BYTES);
         let bytes: Vec<u8> =
-            (0..len.div_ceil(8)).flat_map(|_| self.0.next().to_le_bytes()).collect();
+            (0..len.div_ceil(8)).flat_map(|_| self.0.next_u64().to_le_bytes()).collect();
         chain.write(0, &bytes[..len as usize], mem)?;
         Ok(len as u32)
     }
