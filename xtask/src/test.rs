@@ -25,7 +25,7 @@ pub fn test(quick: bool) -> Result<()> {
     step("emulator build", || boot::build_emu().map(|_| ()))?;
     step("unit and integration tests", || {
         let mut tests = cmd::cargo();
-        cmd::run(tests.args(["test", "--workspace", "--exclude", "guest-user", "--release"]))
+        cmd::run(tests.args(["test", "--workspace", "--exclude", "guest-user", "--quiet"]))
     })?;
     step("guest tests", || grade::grade(&Options::everything(!quick)))?;
     step("guest tests on QEMU", || on_qemu(quick))
