@@ -11,7 +11,7 @@ pub struct BootArgs<'a> {
     pub vmprint_exec1: bool,
     /// `run="command args"`: what runs instead of the shell, before the machine powers off.
     pub run: Option<&'a str>,
-    /// `fail_alloc=n`: the n-th allocation of a frame from now on fails.
+    /// `fail_alloc=n`: the n-th allocation of a frame after the first program was loaded fails.
     pub fail_alloc: Option<u64>,
     /// `mutant=a,b`: mistakes to make.
     pub mutants: Option<&'a str>,

@@ -13,6 +13,8 @@ pub use args::BootArgs;
 use crate::dev::{plic, uart, virtio_blk};
 use crate::exec::{Args, exec};
 use crate::fs::FS;
+#[cfg(feature = "mutants")]
+use crate::mm::mutants;
 use crate::mm::{frame, set_policy};
 use crate::proc::{self, me, scheduler};
 use crate::sync::SetOnce;
@@ -63,7 +65,6 @@ fn start(device_tree: u64) {
     // SAFETY: memory behind the kernel is nobody's, and is about to be mapped one to one.
     unsafe { frame::init(arch::kernel_layout().end, ram_end) };
     kvm::init(ram_end);
-    frame::fail_allocation(args().fail_alloc.unwrap_or(0));
     plic::init();
     start_hart();
     console::init();
@@ -92,6 +93,10 @@ fn read_device_tree(address: u64) -> u64 {
     let text = str::from_utf8(text).unwrap_or_default();
     ARGS.set(BootArgs::parse(text, |word| println!("unknown boot flag: {word}")));
     set_policy(args().policy);
+    #[cfg(feature = "mutants")]
+    if let Some(names) = args().mutants {
+        mutants::choose(names, |name| println!("unknown mutant: {name}"));
+    }
     ram_end(ram)
 }
 
@@ -138,6 +143,8 @@ extern "C" fn first_process() -> ! {
     let argc = exec(&mut own, b"/init", &argv).unwrap_or_else(|error| panic!("/init: {error:?}"));
     drop(argv);
     *own.registers().arg(0) = argc;
+    // From here on nothing that fails may stop the kernel.
+    frame::fail_allocation(args().fail_alloc.unwrap_or(0));
     trap::return_to_user(own)
 }
 

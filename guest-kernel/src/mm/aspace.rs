@@ -119,6 +119,8 @@ impl AddressSpace {
     /// Gives all user memory back: dirty pages of files are written first, so it may sleep. For
     /// the end of a process; dropping an address space does the same.
     pub fn release(&mut self) {
+        #[cfg(feature = "mutants")]
+        self.mutated_release();
         self.shared_page = None;
         self.write_back(0..USER_END);
         self.regions = RegionSet::new();

@@ -21,6 +21,10 @@ impl AddressSpace {
         self.write_back(pages.clone());
         self.regions.remove(pages.clone()).ok_or(MmError::OutOfMemory)?;
         self.forget_shared_page(&pages);
+        #[cfg(feature = "mutants")]
+        if self.mutated_munmap() {
+            return Ok(());
+        }
         self.table.unmap(pages);
         arch::sfence_vma_all();
         Ok(())

@@ -12,6 +12,8 @@ use super::{AddressSpace, page_down};
 impl AddressSpace {
     /// Reads user memory at `va` into `to`.
     pub fn copyin(&mut self, to: &mut [u8], va: u64) -> Result<(), Kill> {
+        #[cfg(feature = "mutants")]
+        self.mutated_copy(va, to.len(), Access::Read)?;
         let mut va = va;
         let mut rest = to;
         while !rest.is_empty() {
@@ -28,10 +30,15 @@ impl AddressSpace {
 
     /// Writes `from` into user memory at `va`.
     pub fn copyout(&mut self, va: u64, from: &[u8]) -> Result<(), Kill> {
+        #[cfg(feature = "mutants")]
+        self.mutated_copy(va, from.len(), Access::Write)?;
         let mut va = va;
         let mut rest = from;
         while !rest.is_empty() {
+            #[cfg(not(feature = "mutants"))]
             let to = self.reach(va, Access::Write)?;
+            #[cfg(feature = "mutants")]
+            let to = self.mutated_reach(va)?;
             let (chunk, others) = rest.split_at(rest.len().min(left_in_page(va)));
             // SAFETY: as in `copyin`.
             unsafe { to.copy_from_nonoverlapping(chunk.as_ptr(), chunk.len()) };
@@ -47,6 +54,8 @@ impl AddressSpace {
         let mut done = 0;
         while done < to.len() {
             let start = va.wrapping_add(done as u64);
+            #[cfg(feature = "mutants")]
+            self.mutated_copyinstr(start)?;
             let from = self.reach(start, Access::Read)?;
             let chunk = left_in_page(start).min(to.len() - done);
             for index in 0..chunk {

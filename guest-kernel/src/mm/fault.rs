@@ -99,7 +99,10 @@ impl AddressSpace {
     /// May sleep, reading a file: the caller holds no lock.
     pub fn fault(&mut self, va: u64, access: Access) -> Result<Resolved, Kill> {
         let page = page_down(va);
+        #[cfg(not(feature = "mutants"))]
         let result = self.resolve(page, access);
+        #[cfg(feature = "mutants")]
+        let result = self.mutated_resolve(page, access);
         let class = match result {
             Ok(resolved) => FaultClass::from(resolved),
             Err(kill) => FaultClass::from(kill),
@@ -109,7 +112,7 @@ impl AddressSpace {
         result
     }
 
-    fn resolve(&mut self, page: u64, access: Access) -> Result<Resolved, Kill> {
+    pub(super) fn resolve(&mut self, page: u64, access: Access) -> Result<Resolved, Kill> {
         let region = self.regions.find(page).ok_or_else(|| self.nothing_at(page))?;
         allow(region, access)?;
         match self.table.walk_mut(page) {

@@ -64,7 +64,9 @@ impl AddressSpace {
     /// Promises memory and returns its address. No page exists before its first access. On
     /// failure nothing has changed.
     pub fn mmap(&mut self, mapping: Mapping) -> Result<u64, MmError> {
-        let Mapping { hint, bytes, .. } = mapping;
+        let Mapping { hint, bytes, prot, .. } = mapping;
+        #[cfg(feature = "mutants")]
+        let prot = super::mutants::mutated_prot(prot);
         if bytes == 0 || bytes > USER_END || !mapping.is_allowed() {
             return Err(MmError::Invalid);
         }
@@ -78,8 +80,7 @@ impl AddressSpace {
             None => Backing::Anon,
         };
         let end = start + page_up(bytes);
-        self.promise(Region { start, end, prot: mapping.prot, backing })
-            .ok_or(MmError::OutOfMemory)?;
+        self.promise(Region { start, end, prot, backing }).ok_or(MmError::OutOfMemory)?;
         Ok(start)
     }
 

@@ -16,6 +16,8 @@ pub mod inspect;
 pub mod kmalloc;
 mod load;
 pub mod mmap;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod pagetable;
 pub mod pagevec;
 mod policy;

@@ -59,6 +59,8 @@ impl AddressSpace {
 
     fn shrink(&mut self, new: u64) {
         let pages = page_up(new)..self.brk_page();
+        #[cfg(feature = "mutants")]
+        self.mutated_shrink(pages.clone());
         self.write_back(pages.clone());
         self.forget(pages);
         arch::sfence_vma_all();

@@ -87,6 +87,8 @@ impl AddressSpace {
     pub fn unmapshared(&mut self) -> Result<(), MmError> {
         let page = self.shared_page.take().ok_or(MmError::Invalid)?;
         let range = page.va..page.va + PGSIZE;
+        #[cfg(feature = "mutants")]
+        self.mutated_unmapshared(page.va);
         self.regions.remove(range.clone()).expect("a region of one page is not split");
         self.table.unmap(range);
         arch::sfence_vma_all();
