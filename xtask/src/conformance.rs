@@ -140,7 +140,10 @@ fn reference(elf: &Path) -> Option<PathBuf> {
 fn suite(name: &str) -> String {
     match name.rsplit_once('/') {
         Some((folder, _)) => folder.to_owned(),
-        None => name.splitn(3, '-').take(2).collect::<Vec<_>>().join("-"),
+        None => match name.match_indices('-').nth(1) {
+            Some((end, _)) => name[..end].to_owned(),
+            None => ".".to_owned(),
+        },
     }
 }
 
@@ -295,7 +298,7 @@ mod tests {
     fn a_suite_is_a_folder_or_a_prefix() {
         assert_eq!(suite("rv64ui-p-add"), "rv64ui-p");
         assert_eq!(suite("rv64i_m/I/add-01.elf"), "rv64i_m/I");
-        assert_eq!(suite("test"), "test");
+        assert_eq!(suite("test.elf"), ".");
     }
 
     #[test]
