@@ -94,7 +94,9 @@ impl<E: Events> Debuggee for Machine<E> {
     }
 
     fn step(&mut self, hart: usize) -> Option<Stop> {
+        self.sys.stepping = true;
         self.take_turn(hart, 1);
+        self.sys.stepping = false;
         self.sys.hit = None;
         self.poll_devices()
     }

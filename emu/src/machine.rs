@@ -117,6 +117,7 @@ impl<E: Events> Machine<E> {
                 clock: Clock::new(source),
                 code,
                 points: Points::default(),
+                stepping: false,
                 hit: None,
             },
             events,

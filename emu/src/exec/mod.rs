@@ -35,6 +35,8 @@ pub struct System {
     pub code: Code,
     /// Where a debugger wants the machine to stop.
     pub points: Points,
+    /// A trap ends the turn: the debugger lets a hart do one step.
+    pub stepping: bool,
     /// Why the machine stops for the debugger: at a breakpoint or behind a watched access.
     pub hit: Option<Option<Watch>>,
 }

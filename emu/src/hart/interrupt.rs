@@ -8,7 +8,7 @@ use isa::trap::{Cause, Interrupt};
 
 use super::state::Hart;
 use crate::bus::Bus;
-use crate::events::{Events, View};
+use crate::events::Events;
 use crate::exec::Cpu;
 
 impl Hart {
@@ -81,10 +81,7 @@ impl<E: Events> Cpu<'_, E> {
         let takeable = self.hart.takeable();
         let urgent = Interrupt::BY_PRIORITY.into_iter().find(|i| takeable & i.bit() != 0);
         if let Some(interrupt) = urgent {
-            let (pc, from) = (self.hart.ctx.pc, self.hart.privilege);
-            let cause = Cause::Interrupt(interrupt);
-            self.hart.enter_trap(cause, 0, pc);
-            self.events.trap_taken(&View { hart: self.hart, sys: self.sys }, cause, 0, pc, from);
+            self.enter_handler(Cause::Interrupt(interrupt), 0, self.hart.ctx.pc);
         }
     }
 }

@@ -29,8 +29,8 @@ impl From<Fault> for Trap {
 }
 
 impl Hart {
-    /// Enters the trap handler; `pc` is where the hart was. Returns the mode that handles it.
-    pub(crate) fn enter_trap(&mut self, cause: Cause, tval: u64, pc: u64) -> Priv {
+    /// Enters the trap handler; `pc` is where the hart was.
+    fn enter_trap(&mut self, cause: Cause, tval: u64, pc: u64) {
         let (delegated, code) = match cause {
             Cause::Exception(exception) => (self.csr.medeleg, exception.code()),
             Cause::Interrupt(interrupt) => (self.csr.mideleg, interrupt.code()),
@@ -61,7 +61,6 @@ impl Hart {
         };
         self.ctx.pc = (vector & !tvec::MODE).wrapping_add(offset);
         self.see_memory();
-        self.privilege
     }
 
     /// `mret`.
@@ -110,9 +109,16 @@ impl<E: Events> Cpu<'_, E> {
                 (exception, fault.va)
             }
         };
-        let cause = Cause::Exception(exception);
+        self.enter_handler(Cause::Exception(exception), tval, pc);
+    }
+
+    /// The hart, which was at `pc`, goes to the handler.
+    pub(crate) fn enter_handler(&mut self, cause: Cause, tval: u64, pc: u64) {
         let from = self.hart.privilege;
         self.hart.enter_trap(cause, tval, pc);
+        if self.sys.stepping {
+            self.hart.ctx.wants.0 |= Wants::STOP;
+        }
         self.events.trap_taken(&View { hart: self.hart, sys: self.sys }, cause, tval, pc, from);
     }
 
