@@ -93,11 +93,17 @@ pub fn execout() {
     }
 }
 
-/// Touches new pages until this many are left; works with lazy pages, too.
+/// Touches new pages until this many are left; works with lazy pages, too. Half of what is too
+/// much at a time: page tables need some as well.
 fn take_all_but(available: usize) {
-    while free_pages().is_some_and(|free| free > available) {
-        let Some(page) = sbrk(PAGE as isize) else { return };
-        poke(page + PAGE - 1, 1);
+    loop {
+        let excess = free_pages().unwrap_or(0).saturating_sub(available);
+        if excess == 0 {
+            return;
+        }
+        let pages = excess.div_ceil(2);
+        let Some(start) = sbrk((pages * PAGE) as isize) else { return };
+        (0..pages).for_each(|page| poke(start + page * PAGE, 1));
     }
 }
 
