@@ -8,7 +8,7 @@ use abi::layout::PGSIZE;
 use abi::param::MAXOPBLOCKS;
 use abi::stat::Stat;
 
-use super::bounce::{CHUNK, UserMemory, copyin_some};
+use super::bounce::{CHUNK, UserMemory, copyin_some, copyout_some};
 use super::device::device;
 use super::pipe::PipeEnd;
 use super::pool::{Shared, Slot};
@@ -234,10 +234,13 @@ fn read_device(
     va: u64,
     len: usize,
 ) -> Result<usize, FsError> {
+    let device = device(major)?;
+    if len == 0 {
+        return Ok(0);
+    }
     let mut buffer = [0; CHUNK];
-    let got = device(major)?.read(&mut buffer[..CHUNK.min(len)])?;
-    user.copyout(va, &buffer[..got]).map_err(|_| FsError::Fault)?;
-    Ok(got)
+    let got = device.read(&mut buffer[..CHUNK.min(len)])?;
+    Ok(copyout_some(user, va, &buffer[..got]))
 }
 
 #[inline(never)]
@@ -251,13 +254,11 @@ fn write_device(
     let mut buffer = [0; CHUNK];
     let mut done = 0;
     while done < len {
-        let chunk = &mut buffer[..CHUNK.min(len - done)];
-        if user.copyin(chunk, va.wrapping_add(done as u64)).is_err() {
-            break;
-        }
-        let taken = device.write(chunk)?;
+        let want = CHUNK.min(len - done);
+        let got = copyin_some(user, &mut buffer[..want], va.wrapping_add(done as u64));
+        let taken = device.write(&buffer[..got])?;
         done += taken;
-        if taken < chunk.len() {
+        if taken < want {
             break;
         }
     }

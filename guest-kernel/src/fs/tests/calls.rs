@@ -11,7 +11,8 @@ use abi::stat::{T_DEVICE, T_DIR, T_FILE};
 
 use super::checker::check;
 use super::fixture::{Calls, Memory, Mounted, mkfs, pattern};
-use crate::fs::FsError;
+use crate::fs::bounce::CHUNK;
+use crate::fs::{Device, FsError, register_device};
 
 fn small() -> Mounted {
     Mounted::new(mkfs(400, 64)).unwrap()
@@ -204,6 +205,41 @@ fn device_files() {
     assert_eq!(p.write_all(fd, b"x"), Err(FsError::NoDevice));
     assert_eq!(p.read_some(fd, 1), Err(FsError::NoDevice));
     clean(&fs, 3);
+}
+
+/// A device that gives `7`s and takes at most 600 bytes.
+struct Sevens;
+
+impl Device for Sevens {
+    fn read(&self, buf: &mut [u8]) -> Result<usize, FsError> {
+        let len = buf.len().min(100);
+        buf[..len].fill(7);
+        Ok(len)
+    }
+
+    fn write(&self, data: &[u8]) -> Result<usize, FsError> {
+        Ok(data.len().min(600 - CHUNK))
+    }
+}
+
+#[test]
+fn transfers_with_a_device() {
+    register_device(5, &Sevens);
+    let fs = small();
+    let mut p = fs.process();
+    p.mknod(b"sevens", 5, 0).unwrap();
+    let fd = p.open(b"sevens", O_RDWR).unwrap() as i32;
+    let mut memory = Memory::of(4096);
+    assert_eq!(p.read(&mut memory, fd, 0, 1000), Ok(100));
+    assert_eq!(memory.0[..101], [[7; 100].as_slice(), &[0]].concat());
+    assert_eq!(p.read(&mut memory, fd, 0, 0), Ok(0));
+    assert_eq!(p.read(&mut memory, fd, 4096 - 10, 50), Ok(10), "up to the end of the page");
+    assert_eq!(p.read(&mut memory, fd, 5000, 50), Ok(0));
+    assert_eq!(p.write(&mut memory, fd, 0, 50), Ok(50));
+    assert_eq!(p.write(&mut memory, fd, 0, 1000), Ok(600 - CHUNK));
+    assert_eq!(p.write(&mut memory, fd, 4096 - 10, 50), Ok(10));
+    assert_eq!(p.get(fd).unwrap().size(), 0);
+    assert!(p.get(fd).unwrap().backing().is_none(), "devices are not mapped");
 }
 
 #[test]
