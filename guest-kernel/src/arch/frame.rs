@@ -16,6 +16,9 @@ pub struct TrapFrame {
     pub kernel_hart: u64,
     /// Registers x1 to x31.
     pub x: [u64; 31],
+    /// Whether the way into the kernel leaves the TLB alone: a mistake.
+    #[cfg(feature = "mutants")]
+    pub keep_tlb: u64,
 }
 
 impl TrapFrame {

@@ -14,6 +14,7 @@ pub struct BootArgs<'a> {
     /// `fail_alloc=n`: the n-th allocation of a frame after the first program was loaded fails.
     pub fail_alloc: Option<u64>,
     /// `mutant=a,b`: mistakes to make.
+    #[cfg(feature = "mutants")]
     pub mutants: Option<&'a str>,
 }
 
@@ -24,6 +25,7 @@ impl<'a> BootArgs<'a> {
         vmprint_exec1: false,
         run: None,
         fail_alloc: None,
+        #[cfg(feature = "mutants")]
         mutants: None,
     };
 
@@ -47,7 +49,8 @@ impl<'a> BootArgs<'a> {
             "vmprint" => self.vmprint_exec1 = (value == "exec1").then_some(true)?,
             "run" => self.run = Some(value.trim_matches('"')),
             "fail_alloc" => self.fail_alloc = Some(value.parse().ok()?),
-            "mutant" if cfg!(feature = "mutants") => self.mutants = Some(value),
+            #[cfg(feature = "mutants")]
+            "mutant" => self.mutants = Some(value),
             _ => return None,
         }
         Some(())

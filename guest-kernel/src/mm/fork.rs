@@ -36,6 +36,8 @@ impl AddressSpace {
             })
         });
         #[cfg(feature = "mutants")]
+        self.mutated_shared_pages(&mut child)?;
+        #[cfg(feature = "mutants")]
         let (cow, child) = (self.mutated_parent(cow), mutants::mutated_child(child, done)?);
         if cow {
             // The parent lost write permission to its pages, even if the child was not born.

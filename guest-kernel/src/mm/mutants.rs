@@ -13,8 +13,9 @@ use abi::mman::PTE_RSW_COW;
 
 use super::frame::{self, Frame, JUNK_ALLOCATED, Owner, PAGE};
 use super::pagetable::PTE_W;
-use super::region::{Access, Backing, Prot};
+use super::region::{Access, Backing, Prot, Region};
 use super::{AddressSpace, Kill, Resolved, USER_END, page_down};
+use crate::sync::SpinLock;
 
 macro_rules! mutants {
     ($($variant:ident $name:literal: $doc:literal;)*) => {
@@ -107,16 +108,16 @@ impl AddressSpace {
 
     /// What goes wrong before bytes are copied between kernel and user memory.
     pub(super) fn mutated_copy(&self, va: u64, bytes: usize, access: Access) -> Result<(), Kill> {
-        let mut pages = (page_down(va)..va.saturating_add(bytes as u64)).step_by(PAGE);
-        let one_page = active(Mutant::ArgaddrOnePage) && pages.clone().count() < 1 << 16;
-        if one_page && pages.clone().skip(1).any(|page| self.is_absent(page)) {
-            return Err(Kill::Unmapped);
-        }
-        let no_fault = access == Access::Write && active(Mutant::CopyoutNoFault);
-        match no_fault && pages.any(|page| self.is_absent(page)) {
-            true => Err(Kill::Unmapped),
-            false => Ok(()),
-        }
+        let mut absent = (page_down(va)..va.saturating_add(bytes as u64))
+            .step_by(PAGE)
+            .filter(|&page| self.is_absent(page));
+        let wrong = if active(Mutant::ArgaddrOnePage) {
+            let first = Buffer::first_page(self.satp(), va, bytes as u64);
+            absent.any(|page| page != first)
+        } else {
+            access == Access::Write && active(Mutant::CopyoutNoFault) && absent.next().is_some()
+        };
+        if wrong { Err(Kill::Unmapped) } else { Ok(()) }
     }
 
     /// What goes wrong before a part of a string is copied from user memory.
@@ -138,6 +139,35 @@ impl AddressSpace {
     }
 }
 
+/// The buffer of a system call, which the kernel may copy in pieces.
+#[derive(Clone, Copy)]
+struct Buffer {
+    satp: u64,
+    start: u64,
+    /// Where the next piece begins.
+    next: u64,
+}
+
+/// The buffer that was copied last.
+static BUFFER: SpinLock<Buffer> = SpinLock::new("buffer", Buffer { satp: 0, start: 0, next: 0 });
+
+impl Buffer {
+    /// The first page of the buffer of which these bytes are a piece.
+    fn first_page(satp: u64, va: u64, bytes: u64) -> u64 {
+        let mut last = BUFFER.lock();
+        if last.satp != satp || last.next != va {
+            last.start = va;
+        }
+        (last.satp, last.next) = (satp, va.wrapping_add(bytes));
+        page_down(last.start)
+    }
+}
+
+/// A system call begins: what it copies is not the rest of an earlier call's buffer.
+pub fn call_begins() {
+    BUFFER.lock().satp = 0;
+}
+
 /// Fork.
 impl AddressSpace {
     /// What goes wrong before anything is copied.
@@ -152,6 +182,20 @@ impl AddressSpace {
                 Some(_) => {}
             }
         }
+    }
+
+    /// What goes wrong with the pages of shared objects. Those that the parent has are mapped in
+    /// the child; the others will not be joined.
+    pub(super) fn mutated_shared_pages(&mut self, child: &mut AddressSpace) -> Option<()> {
+        if !active(Mutant::SharedNotJoined) {
+            return Some(());
+        }
+        let is_shared = |region: &&Region| region.backing.is_shared();
+        self.regions.iter().filter(is_shared).try_for_each(|region| {
+            self.table.visit_frames(region.range(), |va, pte, frame| {
+                child.map_page(va, frame.share(), pte.flags())
+            })
+        })
     }
 
     /// What goes wrong with the parent's pages; whether its TLB is flushed.

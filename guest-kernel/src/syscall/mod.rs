@@ -78,6 +78,8 @@ pub fn system_call(own: &mut OwnGuard) -> Next {
     let proc = caller.0.proc();
     let pid = proc.pid();
     arch::hint(Hint::SyscallEntered, number, pid as u64, 0);
+    #[cfg(feature = "mutants")]
+    crate::mm::mutants::call_begins();
     let result = match Syscall::from_number(number) {
         Some(Syscall::Exit) => return Next::Exit(caller.int(0)),
         Some(call) => {
