@@ -25,6 +25,21 @@ pub const JUNK_FREED: u8 = 1;
 /// What allocated frames are filled with.
 pub const JUNK_ALLOCATED: u8 = 5;
 
+/// Calls `each` with the index of every word of a frame.
+///
+/// Most of what a fault costs is filling a frame, and filling it again when it is freed. The
+/// library's `memset` and `memcpy` go word by word; this is unrolled, which halves the cost.
+/// (Callers access words as volatile, or the compiler would see through it and call them.)
+#[inline(always)]
+fn for_each_word(mut each: impl FnMut(usize)) {
+    const UNROLLED: usize = 16;
+    for start in (0..PAGE / size_of::<u64>()).step_by(UNROLLED) {
+        for index in start..start + UNROLLED {
+            each(index);
+        }
+    }
+}
+
 /// One line of the ledger.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -180,8 +195,9 @@ impl Frame {
     /// A new frame with the contents of this one, unless memory is used up.
     pub fn duplicate(&self, owner: Owner) -> Option<Frame> {
         let copy = LEDGER.lock().take(owner)?;
+        let (from, to): (*const u64, *mut u64) = (self.as_ptr().cast(), copy.as_ptr().cast());
         // SAFETY: both are whole frames, and they differ since `self` was not free.
-        unsafe { core::ptr::copy_nonoverlapping(self.as_ptr(), copy.as_ptr(), PAGE) };
+        for_each_word(|i| unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) });
         Some(copy)
     }
 
@@ -227,8 +243,9 @@ impl Frame {
     }
 
     fn fill(&self, byte: u8) {
+        let (words, word): (*mut u64, _) = (self.as_ptr().cast(), u64::from_ne_bytes([byte; 8]));
         // SAFETY: a whole frame that is not free.
-        unsafe { self.as_ptr().write_bytes(byte, PAGE) };
+        for_each_word(|i| unsafe { words.add(i).write_volatile(word) });
     }
 
     /// Gives the reference up without counting down: for storing it in a page-table entry.

@@ -199,7 +199,8 @@ impl PageTable {
     fn walk_create(&mut self, va: u64) -> Option<&mut Pte> {
         while let Err(absent) = self.descend(va, 0) {
             let Some(table) = Frame::zeroed(Owner::PageTable) else {
-                self.prune(va);
+                // The pages on the way, which may have been made just now, lead to nothing.
+                self.unmap_below(self.root(), self.top, 0, &(va..va + PGSIZE));
                 return None;
             };
             let parent = self.descend(va, absent).expect("the path down to there exists");
@@ -250,30 +251,11 @@ impl PageTable {
         Some(Loan { frame, entry: PhantomData })
     }
 
-    /// The first part of `va..end` that lies in one existing leaf table. What is absent is
-    /// skipped whole, so that a walk costs what is mapped and not what is promised.
-    fn next_span(&self, mut va: u64, end: u64) -> Option<Range<u64>> {
-        while va < end {
-            match self.descend(va, 0) {
-                Ok(_) => return Some(va..end.min((va + 1).next_multiple_of(coverage(1)))),
-                Err(absent) => va = (va + 1).next_multiple_of(coverage(absent)),
-            }
-        }
-        None
-    }
-
     /// Calls `see` with the address and the entry of every slot, valid or not, that existing
-    /// leaf tables have for the pages of `range`.
+    /// leaf tables have for the pages of `range`. What is absent is skipped whole, so that a
+    /// visit costs what is mapped and not what is promised.
     pub fn visit(&mut self, range: Range<u64>, mut see: impl FnMut(u64, &mut Pte)) {
-        let mut start = range.start;
-        while let Some(span) = self.next_span(start, range.end) {
-            let first = self.descend(span.start, 0).expect("spans exist");
-            for (index, va) in span.clone().step_by(PGSIZE as usize).enumerate() {
-                // SAFETY: the entries of a span are consecutive in one table page of the tree.
-                see(va, unsafe { first.add(index).as_mut() });
-            }
-            start = span.end;
-        }
+        visit_below(self.root(), self.top, 0, &range, &mut see);
     }
 
     /// Calls `see` with every page in `range` that is mapped to a frame this table owns. The
@@ -309,36 +291,30 @@ impl PageTable {
     /// Unmaps the pages of `range` and drops their frames; frees table pages that get empty.
     pub fn unmap(&mut self, range: Range<u64>) {
         assert!(range.end <= self.limit);
-        let mut start = range.start;
-        while let Some(span) = self.next_span(start, range.end) {
-            self.visit(span.clone(), |_, pte| {
-                let old = core::mem::take(pte);
-                if old.is_valid() {
-                    // SAFETY: valid leaves below the limit own a frame, and this one is gone.
-                    drop(unsafe { Frame::from_raw(old.pa()) });
-                }
-            });
-            self.prune(span.start);
-            start = span.end;
+        if !range.is_empty() {
+            self.unmap_below(self.root(), self.top, 0, &range);
         }
     }
 
-    /// Frees the table pages on the way to `va` below which nothing is valid.
-    fn prune(&mut self, va: u64) {
-        for level in 1..=self.top {
-            let Ok(mut parent) = self.descend(va, level) else { continue };
-            // SAFETY: an entry of a table page of this tree.
-            let parent = unsafe { parent.as_mut() };
-            if !parent.is_valid() {
+    /// Unmaps what the table page at `table` leads to in `range`. Its first entry is for address
+    /// `base`. Returns whether the page has no valid entry any more.
+    fn unmap_below(&mut self, table: u64, level: usize, base: u64, range: &Range<u64>) -> bool {
+        for (va, pte) in slots(table, level, base, range) {
+            let valid = pte.is_valid();
+            if level > 0 && (!valid || !self.unmap_below(pte.pa(), level - 1, va, range)) {
                 continue;
             }
-            if valid_entries(parent.pa()).next().is_some() {
-                return;
+            let old = core::mem::take(pte);
+            if valid {
+                // SAFETY: leaves below the limit own a frame, entries above level 0 a table
+                // page, and this entry is gone.
+                drop(unsafe { Frame::from_raw(old.pa()) });
+                self.tables -= usize::from(level > 0);
             }
-            // SAFETY: valid entries above level 0 own a table page, and this one is cut off.
-            drop(unsafe { Frame::from_raw(core::mem::take(parent).pa()) });
-            self.tables -= 1;
         }
+        let whole = base..base + coverage(level + 1);
+        let emptied = level == 0 && range.start <= whole.start && whole.end <= range.end;
+        emptied || valid_entries(table).next().is_none()
     }
 
     /// Drops what the table page at `table` leads to. Its first entry is for address `base`.
@@ -398,14 +374,51 @@ impl PageTable {
     }
 }
 
+/// The entries of the table page at `table` that have to do with `range`, each with the first
+/// address that it covers. The page is of level `level`, and its first entry is for `base`.
+fn slots<'a>(
+    table: u64,
+    level: usize,
+    base: u64,
+    range: &Range<u64>,
+) -> impl Iterator<Item = (u64, &'a mut Pte)> {
+    let size = coverage(level);
+    let first = range.start.saturating_sub(base) / size;
+    let last = range.end.saturating_sub(base).div_ceil(size).min(ENTRIES);
+    let count = last.saturating_sub(first) as usize;
+    // SAFETY: callers pass a table page of a tree that they have borrowed mutably, and keep no
+    // other reference to it; the entries lie within the page.
+    let entries = unsafe {
+        let start: *mut Pte = pointer(table).cast();
+        core::slice::from_raw_parts_mut(start.add((first % ENTRIES) as usize), count)
+    };
+    let start = base + first * size;
+    entries.iter_mut().enumerate().map(move |(i, pte)| (start + i as u64 * size, pte))
+}
+
+/// The recursion of [`PageTable::visit`].
+fn visit_below(
+    table: u64,
+    level: usize,
+    base: u64,
+    range: &Range<u64>,
+    see: &mut impl FnMut(u64, &mut Pte),
+) {
+    for (va, pte) in slots(table, level, base, range) {
+        if level == 0 {
+            see(va, pte);
+        } else if pte.is_valid() {
+            visit_below(pte.pa(), level - 1, va, range, see);
+        }
+    }
+}
+
 /// The valid entries of the table page at `table`, with their indices.
 fn valid_entries(table: u64) -> impl Iterator<Item = (u64, Pte)> {
-    (0..ENTRIES)
-        .map(move |index| {
-            // SAFETY: callers pass a table page, which has this many entries.
-            (index, unsafe { entry(table, index * PGSIZE, 0).read() })
-        })
-        .filter(|(_, pte)| pte.is_valid())
+    // SAFETY: callers pass a table page of a tree that they have borrowed, and copies are made
+    // before an entry could change.
+    let entries = unsafe { &*pointer(table).cast::<[Pte; ENTRIES as usize]>() };
+    (0..).zip(entries).map(|(index, pte)| (index, *pte)).filter(|(_, pte)| pte.is_valid())
 }
 
 impl Drop for PageTable {
