@@ -48,18 +48,23 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let server = gdb_server(args)?;
     let mut console = Console::open();
     let raw = RawMode::enter().map_err(|error| Failure::host("cannot set the terminal", error))?;
+    // Instructions of earlier lives count as well.
+    let mut insns = 0;
     let status = loop {
-        let mut machine = power_on(args, &boot, backends, virtio)?;
+        let left = args.max_insns.map(|most| most.saturating_sub(insns));
+        let mut machine = power_on(args, &boot, backends, virtio, left)?;
         let stopped = args.stopped;
         let server = server.as_ref();
         let mut life = Life { args, console: &mut console, server, stopped, killed: false };
         let end = life.live(&mut machine);
         console.drain(&mut machine.sys.bus.uart, u64::MAX);
         console.flush();
-        let end = end?;
-        if args.count {
-            eprintln!("emu: {} instructions", machine.insns());
+        insns += machine.insns();
+        let again = matches!(end, Ok(End::Again(_)));
+        if args.count && !again {
+            eprintln!("emu: {insns} instructions");
         }
+        let end = end?;
         match end {
             End::Status(status) => {
                 write_signature(args, boot.symbols(), &machine.sys.bus.ram)?;
@@ -69,7 +74,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 if choice != virtio {
                     eprintln!(
                         "emu: the driver wants version 1 of virtio: starting again with that \
-                         (--virtio=legacy does so at once)\r"
+                         (--virtio=legacy does so at once)"
                     );
                     console.expect_repeat();
                 }
@@ -93,6 +98,7 @@ fn power_on(
     boot: &Boot,
     backends: Backends,
     virtio: VirtioChoice,
+    max_insns: Option<u64>,
 ) -> Result<Machine, Failure> {
     let mut ram = Ram::new(args.memory)
         .map_err(|error| Failure::host("cannot get memory for the guest; try less (-m)", error))?;
@@ -111,7 +117,7 @@ fn power_on(
         hardware_ad: args.ad == Ad::Update,
         seed: args.seed,
         host_clock: args.clock == Clock::Host,
-        max_insns: args.max_insns,
+        max_insns,
         turn: None,
     };
     let mut machine = Machine::new(config, bus);
@@ -154,7 +160,9 @@ impl Life<'_> {
                 }
                 Stop::Exit(Exit::Reset) if self.args.no_reboot => return Ok(End::Status(0)),
                 Stop::Exit(Exit::Reset) => return Ok(End::Again(setup::virtio(self.args))),
-                Stop::MaxInsns => return Err(Failure::MaxInsns(machine.insns())),
+                Stop::MaxInsns => {
+                    return Err(Failure::MaxInsns(self.args.max_insns.unwrap_or(u64::MAX)));
+                }
                 Stop::Stuck { pc } => return Err(Failure::Stuck { pc }),
                 Stop::Point { .. } | Stop::Console => {}
             }

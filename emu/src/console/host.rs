@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::input::Input;
 use super::pacer::Pacer;
-use super::typist::{ESCAPE, Item, Typist};
+use super::typist::{ESCAPE, Guest, Item, Typist};
 use super::{Flow, HostConsole, Idle};
 use crate::dev::uart16550::Uart;
 use crate::term;
@@ -252,7 +252,9 @@ impl Console {
     /// Types what is due. Returns whether the guest received something.
     fn type_due(&mut self, uart: &mut Uart, now: u64, idle: bool) -> bool {
         let mut received = false;
-        while self.wish.is_none() && uart.room() > 0 && self.due(idle).is_some_and(|due| due <= now)
+        while self.wish.is_none()
+            && uart.room() > 0
+            && self.due(uart, idle).is_some_and(|due| due <= now)
         {
             let Some(item) = self.typist.take(now) else { break };
             self.item(item, Some(uart));
@@ -261,12 +263,17 @@ impl Console {
         received
     }
 
-    fn due(&self, idle: bool) -> Option<u64> {
+    fn due(&self, uart: &Uart, idle: bool) -> Option<u64> {
         if self.terminal {
             // A person sees what the guest does; everything goes at once.
             return (!self.typist.is_empty()).then_some(0);
         }
-        self.typist.due(idle, self.pace)
+        let guest = match idle {
+            _ if uart.polled() => Guest::Polls,
+            true => Guest::Idle,
+            false => Guest::Busy,
+        };
+        self.typist.due(guest, self.pace)
     }
 
     /// Gets new input and passes old output on; returns whether the machine is to stop.
@@ -336,7 +343,7 @@ impl HostConsole for Console {
             return Idle::Until(now);
         }
         // With room in the guest's FIFO, the next line is an event like a timer's.
-        let due = self.due(true).filter(|_| uart.room() > 0);
+        let due = self.due(uart, true).filter(|_| uart.room() > 0);
         let next = deadline.into_iter().chain(due).min();
         if self.pace || self.typist.quiet(now) > FORSAKEN {
             return match next {

@@ -5,7 +5,8 @@
 //! decided here follows from the guest's time and output alone, so that runs repeat. A line is
 //! due soon behind a prompt. Without one it is due when the guest has been quiet for some time,
 //! less when all harts wait than when they are busy; and much later when what was typed since
-//! the last prompt might already fill the guest's buffer.
+//! the last prompt might already fill the guest's buffer. A guest that does nothing but look for
+//! input gets it at once.
 
 use std::collections::VecDeque;
 
@@ -27,6 +28,17 @@ const AHEAD: usize = 100;
 const LINE: usize = 16;
 /// What a shell's prompt ends with.
 const PROMPTS: [&[u8]; 3] = [b"$ ", b"# ", b"> "];
+
+/// What the guest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guest {
+    /// Some hart runs.
+    Busy,
+    /// All harts wait for interrupts.
+    Idle,
+    /// It does nothing but look for input.
+    Polls,
+}
 
 /// Ctrl-A, which introduces a command to the emulator.
 pub const ESCAPE: u8 = 1;
@@ -105,9 +117,9 @@ impl Typist {
 
     /// When the next item is due; `None` when there is none. `live` is for input that is being
     /// typed just now: it need not wait for anything but room in the guest's buffer.
-    pub fn due(&self, idle: bool, live: bool) -> Option<u64> {
+    pub fn due(&self, guest: Guest, live: bool) -> Option<u64> {
         self.queue.front()?;
-        let wait = if self.amid {
+        let wait = if self.amid || guest == Guest::Polls {
             0
         } else if self.at_prompt() {
             if live { 0 } else { AT_PROMPT }
@@ -115,7 +127,7 @@ impl Typist {
             FULL
         } else if live {
             0
-        } else if idle {
+        } else if guest == Guest::Idle {
             IDLE
         } else {
             BUSY
@@ -164,17 +176,18 @@ mod tests {
     #[test]
     fn a_prompt_makes_the_next_line_due() {
         let mut typist = Typist::default();
-        assert_eq!(typist.due(true, false), None);
+        assert_eq!(typist.due(Guest::Idle, false), None);
         typist.add(b"ls\ncat x\n");
-        assert_eq!(typist.due(false, false), Some(BUSY));
+        assert_eq!(typist.due(Guest::Busy, false), Some(BUSY));
         typist.printed(b"init: starting sh\n$ ", 5);
-        assert_eq!(typist.due(false, false), Some(5 + AT_PROMPT));
+        assert_eq!(typist.due(Guest::Busy, false), Some(5 + AT_PROMPT));
+        assert_eq!(typist.due(Guest::Polls, false), Some(5));
         assert_eq!(line(&mut typist, 9), "ls\n");
-        assert_eq!(typist.due(true, false), Some(9 + IDLE));
+        assert_eq!(typist.due(Guest::Idle, false), Some(9 + IDLE));
         typist.printed(b"ls\n", 10);
         typist.printed(b"README\n$", 11);
         typist.printed(b" ", 12);
-        assert_eq!(typist.due(true, false), Some(12 + AT_PROMPT));
+        assert_eq!(typist.due(Guest::Idle, false), Some(12 + AT_PROMPT));
         assert_eq!(line(&mut typist, 20), "cat x\n");
         assert!(typist.is_empty());
     }
@@ -187,14 +200,14 @@ mod tests {
         }
         let mut now = 0;
         for _ in 0..9 {
-            assert_eq!(typist.due(true, false), Some(now + IDLE));
+            assert_eq!(typist.due(Guest::Idle, false), Some(now + IDLE));
             now += IDLE;
             line(&mut typist, now);
         }
-        assert_eq!(typist.due(true, false), Some(now + FULL));
-        assert_eq!(typist.due(true, true), Some(now + FULL));
+        assert_eq!(typist.due(Guest::Idle, false), Some(now + FULL));
+        assert_eq!(typist.due(Guest::Idle, true), Some(now + FULL));
         typist.printed(b"$ ", now);
-        assert_eq!(typist.due(true, true), Some(now));
+        assert_eq!(typist.due(Guest::Idle, true), Some(now));
     }
 
     #[test]
@@ -205,7 +218,11 @@ mod tests {
             (typist.take(1), typist.take(1)),
             (Some(Item::Byte(b'a')), Some(Item::Byte(b'b')))
         );
-        assert_eq!(typist.due(true, false), Some(1 + IDLE), "after what was typed had an effect");
+        assert_eq!(
+            typist.due(Guest::Idle, false),
+            Some(1 + IDLE),
+            "after what was typed had an effect"
+        );
         assert_eq!(typist.take(2), Some(Item::Command(b'x')));
         assert_eq!(typist.take(2), None);
     }

@@ -10,6 +10,9 @@ use super::{Ctx, Device};
 /// Bytes the receive FIFO holds.
 const FIFO: usize = 16;
 
+/// Looks in vain from which on the guest counts as waiting for input.
+const POLLED: u32 = 256;
+
 /// IER: interrupt when data has been received.
 const IER_RECEIVED: u8 = 1 << 0;
 /// IER: interrupt when the transmitter has become empty.
@@ -86,6 +89,8 @@ pub struct Uart {
     overrun: bool,
     /// The transmitter has become empty since that was last reported.
     empty_pending: bool,
+    /// How often the guest has looked for received bytes in vain since it last sent one.
+    looks: u32,
 }
 
 impl Default for Uart {
@@ -101,6 +106,7 @@ impl Default for Uart {
             divisor: 0,
             overrun: false,
             empty_pending: false,
+            looks: 0,
         }
     }
 }
@@ -120,8 +126,14 @@ impl Uart {
         self.received.is_empty()
     }
 
+    /// Whether the guest does nothing but look for received bytes: it waits without interrupts.
+    pub fn polled(&self) -> bool {
+        self.looks >= POLLED
+    }
+
     /// A byte arrives. One for which there is no room is lost, as on a real line.
     pub fn receive(&mut self, byte: u8) {
+        self.looks = 0;
         if self.received.len() < self.capacity() {
             self.received.push_back(byte);
         } else {
@@ -190,6 +202,7 @@ impl Uart {
     }
 
     fn send(&mut self, byte: u8) {
+        self.looks = 0;
         if self.modem_control & MCR_LOOPBACK != 0 {
             self.receive(byte);
         } else {
@@ -208,7 +221,9 @@ impl Uart {
 
     fn line_status(&mut self) -> u8 {
         let mut status = LSR_HOLDING_EMPTY | LSR_ALL_EMPTY;
-        if !self.received.is_empty() {
+        if self.received.is_empty() {
+            self.looks = self.looks.saturating_add(1);
+        } else {
             status |= LSR_READY;
         }
         if std::mem::take(&mut self.overrun) {
@@ -337,6 +352,22 @@ mod tests {
         write(&mut uart, 3, 3);
         assert_eq!((read(&mut uart, 1), read(&mut uart, 3)), (0, 3));
         assert!(uart.sent().is_empty());
+    }
+
+    #[test]
+    fn looking_in_vain_is_noticed() {
+        let mut uart = Uart::default();
+        (0..300).for_each(|_| {
+            read(&mut uart, 5);
+            write(&mut uart, 0, b'x');
+        });
+        assert!(!uart.polled(), "it looks whether it may send");
+        (0..300).for_each(|_| {
+            read(&mut uart, 5);
+        });
+        assert!(uart.polled());
+        uart.receive(b'y');
+        assert!(!uart.polled());
     }
 
     #[test]
