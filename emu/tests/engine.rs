@@ -44,7 +44,7 @@ fn busy(bare: &mut Bare) {
         assert!(bare.machine.set_csr(hart, csr::MIE, mip::MTIP));
         assert!(bare.machine.set_csr(hart, csr::MSTATUS, mstatus::MIE));
     }
-    bare.machine.sys.bus.write(0x200_4000, 8, 500, 0).unwrap();
+    bare.machine.sys.bus.write(0x200_4000, 8, 500, 0).expect("mtimecmp");
 }
 
 fn state(bare: &Bare) -> Vec<u64> {

@@ -10,10 +10,12 @@ use std::cell::Cell;
 use std::ptr::null;
 
 use isa::Op;
+use isa::csr::mstatus;
 
 use super::code::{Block, FENCE};
-use super::{Cpu, System, bits, muldiv};
+use super::{Cpu, System, bits, float, muldiv};
 use crate::events::{Events, View};
+use crate::float::box_f32;
 use crate::hart::{Hart, Wants};
 use crate::mem::{self, Scalar};
 use crate::mmu::tlb;
@@ -145,31 +147,44 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
                     }};
                 }
                 macro_rules! load {
-                    ($ty:ty, $f:expr) => {{
+                    ($ty:ty, $f:expr) => {
+                        load!($ty, true, |value| {
+                            let f: fn($ty) -> u64 = $f;
+                            x!(rd) = f(value)
+                        })
+                    };
+                    ($ty:ty, $legal:expr, |$value:ident| $put:expr) => {{
                         let va = x!(rs1).wrapping_add(imm!());
                         let entry = &hart.ctx.space.read[tlb::index(va)];
-                        if entry.tag == tlb::masked(va, <$ty>::SIZE) {
+                        if entry.tag == tlb::masked(va, <$ty>::SIZE) && $legal {
                             // SAFETY: the entry matches, so that the address lies in guest RAM.
-                            let value = unsafe { mem::load::<$ty>(va.wrapping_add(entry.addend)) };
-                            let f: fn($ty) -> u64 = $f;
-                            x!(rd) = f(value);
+                            let $value = unsafe { mem::load::<$ty>(va.wrapping_add(entry.addend)) };
+                            $put;
                         } else {
                             rare!();
                         }
                     }};
                 }
                 macro_rules! store {
-                    ($ty:ty) => {{
+                    ($ty:ty) => {
+                        store!($ty, true, x!(rs2))
+                    };
+                    ($ty:ty, $legal:expr, $value:expr) => {{
                         let va = x!(rs1).wrapping_add(imm!());
                         let entry = &hart.ctx.space.write[tlb::index(va)];
-                        if entry.tag == tlb::masked(va, <$ty>::SIZE) {
-                            let value = x!(rs2) as $ty;
+                        if entry.tag == tlb::masked(va, <$ty>::SIZE) && $legal {
+                            let value = $value as $ty;
                             // SAFETY: the entry matches, so that the address lies in guest RAM.
                             unsafe { mem::store(va.wrapping_add(entry.addend), value) };
                         } else {
                             rare!();
                         }
                     }};
+                }
+                macro_rules! float {
+                    () => {
+                        hart.ctx.mstatus & mstatus::FS != 0
+                    };
                 }
                 macro_rules! branch {
                     ($f:expr) => {{
@@ -299,7 +314,13 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
                     Op::Bset => rr!(|a, b| a | 1 << (b & 63)),
                     Op::Bseti => ri!(|a, b| a | 1 << (b & 63)),
 
+                    Op::Flw => load!(u32, float!(), |v| hart.set_f(i.rd(), box_f32(v))),
+                    Op::Fld => load!(u64, float!(), |v| hart.set_f(i.rd(), v)),
+                    Op::Fsw => store!(u32, float!(), hart.ctx.f[i.rs2()]),
+                    Op::Fsd => store!(u64, float!(), hart.ctx.f[i.rs2()]),
+
                     Op::Fence if i.rd == FENCE => {}
+                    _ if float::arithmetic(hart, i) => {}
                     _ => rare!(),
                 }
             }

@@ -39,11 +39,13 @@ enum Value {
 }
 
 impl Hart {
+    #[inline]
     fn dirty(&mut self) {
         self.ctx.mstatus |= mstatus::FS_DIRTY;
     }
 
-    fn set_f(&mut self, number: usize, value: u64) {
+    #[inline]
+    pub(super) fn set_f(&mut self, number: usize, value: u64) {
         self.ctx.f[number] = value;
         self.dirty();
     }
@@ -57,31 +59,43 @@ impl Hart {
     }
 }
 
+/// Whether an instruction is one of F and D other than loads and stores.
+fn is_arithmetic(op: Op) -> bool {
+    let within = |first: Op, last: Op| (first as u8..=last as u8).contains(&(op as u8));
+    within(Op::FmaddS, Op::FmvWX) || within(Op::FmaddD, Op::FmvDX)
+}
+
+/// Executes an instruction of F and D other than loads and stores; returns whether it is one, and
+/// legal.
+pub(super) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
+    if !is_arithmetic(inst.op) || hart.ctx.mstatus & mstatus::FS == 0 {
+        return false;
+    }
+    let Some(rm) = hart.rounding(inst) else { return false };
+    let mut flags = Flags::default();
+    let f = &hart.ctx.f;
+    let d = [f[inst.rs1()], f[inst.rs2()], f[inst.rs3()]];
+    let x = hart.x(inst.rs1());
+    match compute(inst.op, d, x, rm, &mut flags) {
+        Value::S(bits) => hart.set_f(inst.rd(), box_f32(bits)),
+        Value::D(bits) => hart.set_f(inst.rd(), bits),
+        Value::X(value) => hart.set_x(inst.rd, value),
+    }
+    if flags.0 != 0 {
+        hart.ctx.fflags |= flags.0;
+        hart.dirty();
+    }
+    true
+}
+
 impl<E: Events> Cpu<'_, E> {
-    /// Every instruction of F and D.
+    /// What of F and D the block loop does not do: accesses that the fast TLB does not cover, and
+    /// what is illegal.
     pub(super) fn float_instruction(&mut self, inst: &Inst) -> Result<Next, Trap> {
-        if self.hart.ctx.mstatus & mstatus::FS == 0 {
+        if is_arithmetic(inst.op) || self.hart.ctx.mstatus & mstatus::FS == 0 {
             return Err(Trap::Illegal);
         }
-        if matches!(inst.op, Op::Flw | Op::Fld | Op::Fsw | Op::Fsd) {
-            return self.float_access(inst);
-        }
-        let rm = self.hart.rounding(inst).ok_or(Trap::Illegal)?;
-        let mut flags = Flags::default();
-        let f = &self.hart.ctx.f;
-        let d = [f[inst.rs1()], f[inst.rs2()], f[inst.rs3()]];
-        let x = self.hart.x(inst.rs1());
-        let result = compute(inst.op, d, x, rm, &mut flags);
-        match result {
-            Value::S(bits) => self.hart.set_f(inst.rd(), box_f32(bits)),
-            Value::D(bits) => self.hart.set_f(inst.rd(), bits),
-            Value::X(value) => self.hart.set_x(inst.rd, value),
-        }
-        if flags.0 != 0 {
-            self.hart.ctx.fflags |= flags.0;
-            self.hart.dirty();
-        }
-        Ok(Next::Inst)
+        self.float_access(inst)
     }
 
     fn float_access(&mut self, inst: &Inst) -> Result<Next, Trap> {

@@ -37,7 +37,7 @@ pub fn s(op: Op, rs1: u8, rs2: u8, imm: i32) -> Inst {
 
 impl Bare {
     pub fn new(config: MachineConfig) -> Bare {
-        let ram = Ram::new(1 << 20).unwrap();
+        let ram = Ram::new(1 << 20).expect("a mapping");
         let bus = Bus::new(ram, BusConfig::new(config.harts));
         let mut machine = Machine::new(config, bus);
         for hart in 0..config.harts {
@@ -55,16 +55,16 @@ impl Bare {
     pub fn code(&mut self, pa: u64, code: &[Inst]) {
         for (n, inst) in code.iter().enumerate() {
             let word = encode(inst).to_le_bytes();
-            self.machine.memory_mut().write_bytes(pa + 4 * n as u64, &word).unwrap();
+            self.machine.memory_mut().write_bytes(pa + 4 * n as u64, &word).expect("in memory");
         }
     }
 
     pub fn put(&mut self, pa: u64, value: u64) {
-        self.machine.memory_mut().write_bytes(pa, &value.to_le_bytes()).unwrap();
+        self.machine.memory_mut().write_bytes(pa, &value.to_le_bytes()).expect("in memory");
     }
 
     pub fn get(&self, pa: u64) -> u64 {
-        self.machine.memory().read_u64(pa).unwrap()
+        self.machine.memory().read_u64(pa).expect("in memory")
     }
 
     pub fn csr(&self, number: u16) -> u64 {
@@ -127,7 +127,7 @@ impl Bare {
     /// Maps a page of 4 KiB with these flags, using tables from `tables` on; returns where its
     /// PTE is.
     pub fn map(&mut self, va: u64, pa: u64, flags: u64, tables: &mut u64) -> u64 {
-        let satp = Satp::from_bits(self.csr(csr::SATP)).unwrap();
+        let satp = Satp::from_bits(self.csr(csr::SATP)).expect("a mode that exists");
         let mut table = satp.ppn.0 << 12;
         for level in (1..satp.mode.levels()).rev() {
             let at = table + 8 * (va >> (12 + 9 * level) & 511);
