@@ -4,7 +4,9 @@
 //! A case is a set of files in a folder: `N.run` (the guest's command line), `N.out` (its
 //! expected output; a line `...` stands for any lines), `N.rc` (its exit status, 0 when absent),
 //! `N.desc` (what it checks) and `N.flags` (a line `modes: NAME=VALUE ...` for boot flags that
-//! are pinned, a line `emu: OPTION ...` for options of the emulator).
+//! are pinned, a line `emu: OPTION ...` for options of the emulator, a line `sweep: LAST` for a
+//! command that is run once for every n up to LAST while the n-th allocation of a frame fails:
+//! however it ends, the kernel must not panic and no page may be lost).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -46,6 +48,10 @@ impl Options {
 
 /// A guest that runs for longer than this is stuck: two minutes of its virtual time.
 const MAX_INSNS: &str = "120000000000";
+/// Exit statuses that mean a page lost (`leakcheck`), a panic, and a guest that was stuck.
+const FATAL: [i32; 3] = [99, 101, 76];
+/// Every so many allocations one fails, unless the whole matrix is asked for.
+const SWEEP_STEP: usize = 13;
 
 struct Case {
     name: String,
@@ -54,6 +60,8 @@ struct Case {
     status: i32,
     pinned: Vec<String>,
     emu: Vec<String>,
+    /// The last allocation that fails in a sweep, and from one to the next.
+    sweep: Option<(usize, usize)>,
 }
 
 /// One boot of one case.
@@ -68,7 +76,10 @@ pub fn grade(options: &Options) -> Result<()> {
     let guest = guest::build(false, false)?;
     let emu = boot::build_emu()?;
     let dir = options.dir.clone().unwrap_or_else(|| root().join("guest-user/tests"));
-    let cases = cases(&dir, options.test.as_deref())?;
+    let mut cases = cases(&dir, options.test.as_deref())?;
+    if options.matrix {
+        cases.iter_mut().filter_map(|case| case.sweep.as_mut()).for_each(|(_, step)| *step = 1);
+    }
     let runs: Vec<Run> = cases.iter().flat_map(|case| runs_of(case, options.matrix)).collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let stop = AtomicBool::new(false);
@@ -137,6 +148,7 @@ impl Case {
             expected: file("out").ok(),
             status,
             pinned: words("modes:"),
+            sweep: words("sweep:").first().and_then(|n| Some((n.parse().ok()?, SWEEP_STEP))),
             emu: words("emu:"),
         })
     }
@@ -172,7 +184,30 @@ impl Run<'_> {
     }
 
     fn check(&self, emu: &Path, guest: &guest::Guest, verbose: bool) -> Result<()> {
-        let append = format!("{} run=\"{}\"", self.flags.join(" "), self.case.command);
+        let Some((last, step)) = self.case.sweep else {
+            let (status, text, errors) = self.boot(emu, guest, "", verbose)?;
+            return self.judge(status, &text, &errors);
+        };
+        for n in (1..=last).step_by(step) {
+            let (status, text, errors) =
+                self.boot(emu, guest, &format!("fail_alloc={n}"), verbose)?;
+            if FATAL.contains(&status) {
+                return Err(format!("allocation {n} failed: status {status}\n{text}{errors}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the command; returns its exit status, its output, and the emulator's messages.
+    fn boot(
+        &self,
+        emu: &Path,
+        guest: &guest::Guest,
+        flag: &str,
+        verbose: bool,
+    ) -> Result<(i32, String, String)> {
+        let flags = self.flags.join(" ");
+        let append = format!("{flags} {flag} run=\"{}\"", self.case.command);
         let output = Command::new(emu)
             .arg(&guest.kernel)
             .args(["--smp", &self.harts.to_string(), "--max-insns", MAX_INSNS, "-snapshot"])
@@ -187,15 +222,16 @@ impl Run<'_> {
             println!("{text}");
         }
         let status = output.status.code().unwrap_or(-1);
-        if status != self.case.status {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(format!(
-                "exit status {status}, expected {}\n{text}{stderr}",
-                self.case.status
-            ));
+        Ok((status, text, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    fn judge(&self, status: i32, text: &str, errors: &str) -> Result<()> {
+        let right = self.case.status;
+        if status != right {
+            return Err(format!("exit status {status}, expected {right}\n{text}{errors}"));
         }
         match &self.case.expected {
-            Some(expected) if !matches(expected, &text) => {
+            Some(expected) if !matches(expected, text) => {
                 Err(format!("--- expected\n{expected}--- got\n{text}---"))
             }
             _ => Ok(()),
