@@ -2,14 +2,24 @@
 
 use core::arch::{asm, global_asm};
 
+use abi::layout::PGSIZE;
+
 use super::csr::{self, write_stvec};
 use crate::arch::Trap;
+use crate::stack::{self, LAST_STACK};
 
 global_asm!(
     ".section .text",
     ".balign 4",
     ".globl kernel_vector",
     "kernel_vector:",
+    // Would the registers go to the stack's guard page? It is the first of its stride.
+    "    csrw sscratch, t0",
+    "    addi t0, sp, -128",
+    "    srli t0, t0, 12",
+    "    andi t0, t0, {pages} - 1",
+    "    beqz t0, 1f",
+    "    csrr t0, sscratch",
     "    addi sp, sp, -128",
     "    sd ra, 0(sp)",
     "    .irp n, 0,1,2,3,4,5,6",
@@ -29,11 +39,23 @@ global_asm!(
     "    .endr",
     "    addi sp, sp, 128",
     "    sret",
+    "1:  mv a0, sp",
+    "    la sp, {last_stack} + {stride}",
+    "    j {overflow}",
+    pages = const stack::STRIDE as u64 / PGSIZE,
+    stride = const stack::STRIDE,
+    last_stack = sym LAST_STACK,
+    overflow = sym overflow,
     handler = sym crate::trap::kernel_trap,
 );
 
 unsafe extern "C" {
     fn kernel_vector();
+}
+
+/// The kernel has used up a stack; this runs on another one.
+extern "C" fn overflow(sp: u64) -> ! {
+    panic!("kernel stack overflow: sp={sp:#x} sepc={:#x}", csr::read_sepc());
 }
 
 /// Traps of this hart go to the kernel's handler: the hart is in the kernel.
