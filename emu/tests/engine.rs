@@ -3,10 +3,13 @@
 mod bare;
 
 use bare::{BASE, Bare, HANDLER, i, r, s};
-use emu::inspect::Inspect;
+use emu::events::{Events, NoEvents, View};
+use emu::inspect::{Debuggee, Inspect, Points, Watch};
 use emu::machine::{MachineConfig, Stop};
+use emu::mmu::Access;
 use isa::csr::{envcfg, mip, mstatus};
 use isa::paging::{Mode, Pte};
+use isa::trap::Cause;
 use isa::{Inst, Op, Priv, csr, encode};
 
 const RWX: u64 = Pte::V | Pte::R | Pte::W | Pte::X | Pte::A | Pte::D;
@@ -16,7 +19,7 @@ fn csrr(rd: u8, number: u16) -> Inst {
 }
 
 /// Counts in memory, reads the time, jumps about, multiplies; never ends.
-fn busy(bare: &mut Bare) {
+fn busy<E: Events>(bare: &mut Bare<E>) {
     let code = [
         i(Op::Addi, 5, 5, 3),
         r(Op::Mul, 6, 5, 5),
@@ -47,7 +50,7 @@ fn busy(bare: &mut Bare) {
     bare.machine.sys.bus.write(0x200_4000, 8, 500, 0).expect("mtimecmp");
 }
 
-fn state(bare: &Bare) -> Vec<u64> {
+fn state<E: Events>(bare: &Bare<E>) -> Vec<u64> {
     let harts = 0..bare.machine.harts();
     let registers = |hart| (0..32).map(move |n| (hart, n)).collect::<Vec<_>>();
     let mut all: Vec<_> =
@@ -58,11 +61,15 @@ fn state(bare: &Bare) -> Vec<u64> {
 }
 
 fn run_busy(config: MachineConfig) -> Vec<u64> {
-    let mut bare = Bare::new(config);
+    run_watched(config, NoEvents).0
+}
+
+fn run_watched<E: Events>(config: MachineConfig, events: E) -> (Vec<u64>, E) {
+    let mut bare = Bare::with_events(config, events);
     busy(&mut bare);
     assert_eq!(bare.run(), Stop::MaxInsns);
     assert_eq!(Some(bare.machine.insns()), config.max_insns);
-    state(&bare)
+    (state(&bare), bare.machine.events)
 }
 
 #[test]
@@ -83,6 +90,86 @@ fn a_seed_gives_one_run_and_another_seed_another() {
     assert_eq!(run(0), run(0));
     assert_eq!(run(5), run(5));
     assert_ne!(run(5), run(6));
+}
+
+/// Counts what it sees.
+#[derive(Default)]
+struct Counts {
+    insns: u64,
+    accesses: u64,
+    traps: u64,
+    returns: u64,
+}
+
+impl Events for Counts {
+    const INSNS: bool = true;
+    const ACCESSES: bool = true;
+
+    fn inst_executed(&mut self, view: &View, _: u64, _: &Inst) {
+        assert_eq!(view.hart.retired(), self.insns);
+        self.insns += 1;
+    }
+
+    fn accessed(&mut self, _: &View, _: u64, _: u64, _: Access) {
+        self.accesses += 1;
+    }
+
+    fn trap_taken(&mut self, _: &View, _: Cause, _: u64, _: u64, _: Priv) {
+        self.traps += 1;
+    }
+
+    fn trap_returned(&mut self, _: &View, _: u64) {
+        self.returns += 1;
+    }
+}
+
+#[test]
+fn observers_see_everything_and_change_nothing() {
+    let config = MachineConfig { max_insns: Some(50_003), ..MachineConfig::default() };
+    let (watched, counts) = run_watched(config, Counts::default());
+    assert_eq!(watched, run_busy(config));
+    assert_eq!((counts.insns, counts.traps), (50_003, watched[13]));
+    assert!(counts.returns.abs_diff(counts.traps) <= 1);
+    // A store and a load in every round, which register 5 counts by threes; as much in traps.
+    let expected = 2 * (watched[5] / 3 + counts.traps);
+    assert!(counts.accesses.abs_diff(expected) <= 4, "{} {expected}", counts.accesses);
+}
+
+#[test]
+fn debuggers_stop_where_they_want() {
+    let mut bare = Bare::one();
+    let code = [
+        i(Op::Addi, 5, 5, 1),
+        s(Op::Sd, 20, 5, 0),
+        i(Op::Ld, 6, 20, 8),
+        s(Op::Blt, 5, 29, -12),
+        i(Op::Jal, 0, 0, 0),
+    ];
+    bare.code(BASE, &code);
+    bare.set_x(20, BASE + 0x5000);
+    bare.set_x(29, 3);
+    let Bare { machine, console } = &mut bare;
+    let mut points = Points::default();
+    points.breakpoints.insert(BASE + 8);
+    for round in 1..=3 {
+        assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, watch: None });
+        assert_eq!((machine.pc(0), machine.x(0, 5)), (BASE + 8, round));
+    }
+    machine.set_pc(0, BASE);
+    machine.set_x(0, 5, 0);
+    let watch = Watch { va: BASE + 0x5003, len: 1, loads: false, stores: true };
+    let points = Points { watches: vec![watch], ..Points::default() };
+    for round in 1..=3 {
+        assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, watch: Some(watch) });
+        assert_eq!((machine.pc(0), machine.x(0, 5)), (BASE + 8, round));
+    }
+    let elsewhere = Watch { va: BASE + 0x5008, len: 8, loads: true, stores: false };
+    let points = Points { watches: vec![elsewhere], ..Points::default() };
+    machine.set_pc(0, BASE);
+    assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, watch: Some(elsewhere) });
+    assert_eq!(machine.pc(0), BASE + 12);
+    assert_eq!(machine.step(0), None);
+    assert_eq!(machine.pc(0), BASE + 16);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use emu::bus::{Bus, BusConfig};
 use emu::console::BufferConsole;
+use emu::events::{Events, NoEvents};
 use emu::inspect::{Debuggee, Inspect};
 use emu::machine::{Machine, MachineConfig, Stop};
 use emu::mem::Ram;
@@ -15,8 +16,8 @@ pub const BASE: u64 = 0x8000_0000;
 pub const HANDLER: u64 = BASE + 0xf000;
 
 /// A machine at [`BASE`] in M-mode, with [`HANDLER`] for its traps.
-pub struct Bare {
-    pub machine: Machine,
+pub struct Bare<E: Events = NoEvents> {
+    pub machine: Machine<E>,
     pub console: BufferConsole,
 }
 
@@ -37,19 +38,25 @@ pub fn s(op: Op, rs1: u8, rs2: u8, imm: i32) -> Inst {
 
 impl Bare {
     pub fn new(config: MachineConfig) -> Bare {
-        let ram = Ram::new(1 << 20).expect("a mapping");
-        let bus = Bus::new(ram, BusConfig::new(config.harts));
-        let mut machine = Machine::new(config, bus);
-        for hart in 0..config.harts {
-            machine.set_entry(hart, BASE, hart as u64, 0);
-            assert!(machine.set_csr(hart, csr::MTVEC, HANDLER));
-        }
-        Bare { machine, console: BufferConsole::default() }
+        Bare::with_events(config, NoEvents)
     }
 
     /// One hart, usual configuration.
     pub fn one() -> Bare {
         Bare::new(MachineConfig::default())
+    }
+}
+
+impl<E: Events> Bare<E> {
+    pub fn with_events(config: MachineConfig, events: E) -> Bare<E> {
+        let ram = Ram::new(1 << 20).expect("a mapping");
+        let bus = Bus::new(ram, BusConfig::new(config.harts));
+        let mut machine = Machine::with_events(config, bus, events);
+        for hart in 0..config.harts {
+            machine.set_entry(hart, BASE, hart as u64, 0);
+            assert!(machine.set_csr(hart, csr::MTVEC, HANDLER));
+        }
+        Bare { machine, console: BufferConsole::default() }
     }
 
     pub fn code(&mut self, pa: u64, code: &[Inst]) {
