@@ -242,7 +242,9 @@ impl Run<'_> {
 /// What the command printed: everything behind the kernel's own first lines.
 fn without_boot_lines(text: &str) -> String {
     let boot = |line: &&str| {
-        line.is_empty() || *line == "xv6 kernel is booting" || line.ends_with(" starting")
+        line.is_empty()
+            || *line == "xv6 kernel is booting"
+            || (line.starts_with("hart ") && line.ends_with(" starting"))
     };
     text.lines().skip_while(boot).map(|line| format!("{line}\n")).collect()
 }
