@@ -27,7 +27,8 @@ impl Mapping {
     /// Reads the arguments of `mmap(2)`. `open_file` looks a descriptor up.
     ///
     /// With flags 0 and descriptor -1 this is the six-argument `mmap` of the kmalloc lab:
-    /// anonymous, private, readable and writable whatever `prot` says.
+    /// anonymous, private, readable and writable whatever `prot` says. Its later versions name
+    /// `MAP_ANONYMOUS` alone, and mean private memory too.
     pub fn decode(
         args: &[u64; 6],
         open_file: impl FnOnce(i32) -> Option<FileHandle>,
@@ -37,15 +38,14 @@ impl Mapping {
         if flags == 0 && fd == -1 {
             return Some(Mapping { hint, bytes, prot: Prot::RW, shared: false, file: None });
         }
+        let anonymous = flags & MAP_ANONYMOUS != 0;
         let shared = match flags & (MAP_SHARED | MAP_PRIVATE) {
             MAP_SHARED => true,
             MAP_PRIVATE => false,
+            0 if anonymous => false,
             _ => return None,
         };
-        let file = match flags & MAP_ANONYMOUS {
-            0 => Some((open_file(fd)?, offset)),
-            _ => None,
-        };
+        let file = if anonymous { None } else { Some((open_file(fd)?, offset)) };
         Some(Mapping { hint, bytes, prot: Prot::from_bits(prot), shared, file })
     }
 
