@@ -96,6 +96,27 @@ pub fn lazy_copyinstr() {
     close(fd);
 }
 
+/// Buffers of several pages that nobody has touched: the first page is not the only one.
+pub fn lazy_buffer() {
+    const BYTES: usize = 2 * PAGE;
+    align_break();
+    let start = brk();
+    sbrklazy(6 * PAGE as isize);
+    let (zeros, copy) = (start + 100, start + 3 * PAGE + 100);
+    let fd = open(c"junk", O_CREATE | O_RDWR | O_TRUNC);
+    ensure!(fd >= 0, "cannot open junk");
+    ensure!(sys::write(fd, zeros as *const u8, BYTES) == BYTES as i32, "write failed");
+    close(fd);
+    poke(copy + BYTES - 1, 1);
+    let fd = open(c"junk", O_RDONLY);
+    // SAFETY: memory that this process has just got.
+    let n = unsafe { sys::read(fd, copy as *mut u8, BYTES) };
+    ensure!(n == BYTES as i32, "read failed");
+    ensure!(peek(copy + BYTES - 1) == 0, "read did not reach the last page");
+    close(fd);
+    unlink(c"junk");
+}
+
 /// Grows to the very top, a gibibyte at a time, and not a byte further.
 pub fn lazy_sbrk() {
     const TOP: usize = TRAPFRAME as usize - PAGE;

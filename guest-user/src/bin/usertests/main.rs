@@ -140,6 +140,7 @@ tests! {
     ] after [
     processes::killzero,
     lazy::lazy_copyinstr,
+    lazy::lazy_buffer,
     lazy::lazy_sbrk,
     files::partial_write,
     directories::unlinkcwd,
