@@ -271,6 +271,63 @@ fn push_args(space: &mut AddressSpace, top: u64, args: &Args) -> Result<u64, Exe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mm::testing::Machine;
+    use std::string::String;
+    use std::vec::Vec;
+
+    fn args(strings: &[&str]) -> Option<Args> {
+        let mut args = Args::new()?;
+        strings.iter().try_for_each(|arg| args.push_str(arg)).map(|()| args)
+    }
+
+    /// What the new program will find at the stack pointer.
+    fn argv(space: &mut AddressSpace, sp: u64, count: u64) -> Vec<String> {
+        let mut string = |i| {
+            let pointer = space.read_u64(sp + 8 * i).expect("argv is on the stack");
+            assert_eq!(pointer % STACK_ALIGN, 0);
+            let mut buf = [0; 100];
+            let len = space.copyinstr(&mut buf, pointer).expect("strings are on the stack");
+            String::from_utf8_lossy(&buf[..len.expect("strings end with NUL")]).into_owned()
+        };
+        let strings = (0..count).map(&mut string).collect();
+        assert_eq!(space.read_u64(sp + 8 * count), Ok(0));
+        strings
+    }
+
+    #[test]
+    fn arguments_lie_on_the_stack() {
+        let machine = Machine::new(40);
+        let mut space = machine.program().expect("memory is free");
+        let top = space.size();
+        let strings = ["/init", "", "a longer argument"];
+        let args = args(&strings).expect("they fit");
+        let sp = push_args(&mut space, top, &args).expect("they fit");
+        assert_eq!(sp % STACK_ALIGN, 0);
+        // Three strings of one, one and two units, then four pointers.
+        assert_eq!(top - sp, (1 + 1 + 2 + 2) * STACK_ALIGN);
+        assert_eq!(argv(&mut space, sp, 3), strings);
+        drop((space, args));
+        machine.assert_nothing_lost();
+    }
+
+    #[test]
+    fn what_does_not_fit_on_the_stack_is_refused() {
+        let machine = Machine::new(40);
+        let mut space = machine.program().expect("memory is free");
+        let top = space.size();
+        let long = "x".repeat(100);
+        // With its pointers, the text of 31 arguments of 100 bytes fits; of 124 bytes, it does not.
+        let fitting = args(&[long.as_str(); 31]).expect("fits into a page");
+        assert!(push_args(&mut space, top, &fitting).is_ok());
+        let long = "x".repeat(124);
+        let too_long = args(&[long.as_str(); 31]).expect("fits into a page");
+        assert_eq!(push_args(&mut space, top, &too_long), Err(ExecError::ArgsTooLong));
+        assert!(args(&[""; 31]).is_some() && args(&[""; 32]).is_none(), "MAXARG counts the null");
+        assert!(args(&["x".repeat(4095).as_str()]).is_some(), "a page with its NUL");
+        assert!(args(&["x".repeat(4096).as_str()]).is_none());
+        drop((space, fitting, too_long));
+        machine.assert_nothing_lost();
+    }
 
     fn segment(
         change: impl FnOnce(&mut [u8; PROGRAM_HEADER]),

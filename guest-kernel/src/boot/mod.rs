@@ -100,12 +100,13 @@ fn read_device_tree(address: u64) -> u64 {
     ram_end(ram)
 }
 
-/// The end of the memory that the kernel is in, in whole pages.
+/// The end of the memory that the kernel is in, in whole pages; the default if that makes no sense.
 fn ram_end((start, size): (u64, u64)) -> u64 {
     let end = start.saturating_add(size);
-    let usable = start <= KERNBASE && end > arch::kernel_layout().end && end < 1 << 38;
-    let end = if usable { end } else { KERNBASE + DEFAULT_RAM };
-    end - end % PGSIZE
+    let end = end - end % PGSIZE;
+    let contains_kernel = start <= KERNBASE && end > arch::kernel_layout().end && end < 1 << 38;
+    let is_there = contains_kernel && arch::probe(end - PGSIZE).is_some();
+    if is_there { end } else { KERNBASE + DEFAULT_RAM }
 }
 
 /// The device tree at an address that may be anything.
