@@ -221,8 +221,9 @@ impl Bus {
 
     fn drive_line(&mut self, slot: &board::Slot) {
         if let Some(irq) = slot.irq {
-            let level = self.device(slot.part).0.irq();
-            self.plic.set_level(irq, level);
+            if let Some(level) = self.device(slot.part).0.take_signal() {
+                self.plic.signal(irq, level);
+            }
         }
     }
 

@@ -22,6 +22,9 @@ const BUSY: u64 = 3000 * MS;
 /// The same when the guest's buffer might be full.
 const FULL: u64 = 20_000 * MS;
 
+/// The same before a command to the emulator, which is likely to end the run.
+const COMMAND: u64 = 60_000 * MS;
+
 /// Bytes that guests are trusted to keep.
 const AHEAD: usize = 100;
 /// How much of the guest's last line is kept.
@@ -123,6 +126,8 @@ impl Typist {
             0
         } else if self.at_prompt() {
             if live { 0 } else { AT_PROMPT }
+        } else if self.queue.front() == Some(&ESCAPE) {
+            COMMAND
         } else if self.ahead + self.next_line() > AHEAD {
             FULL
         } else if live {
@@ -220,8 +225,8 @@ mod tests {
         );
         assert_eq!(
             typist.due(Guest::Idle, false),
-            Some(1 + IDLE),
-            "after what was typed had an effect"
+            Some(1 + COMMAND),
+            "what was typed may take long"
         );
         assert_eq!(typist.take(2), Some(Item::Command(b'x')));
         assert_eq!(typist.take(2), None);

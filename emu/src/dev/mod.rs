@@ -65,9 +65,10 @@ pub trait Device {
     /// Writes `size` bytes; `None` when no register of that size is there.
     fn write(&mut self, offset: u64, size: u8, value: u64, ctx: &mut Ctx) -> Option<()>;
 
-    /// The level of the interrupt line.
-    fn irq(&self) -> bool {
-        false
+    /// The level of the interrupt line, if the device had a reason to look at its interrupt condition since it was last
+    /// asked.
+    fn take_signal(&mut self) -> Option<bool> {
+        None
     }
 }
 

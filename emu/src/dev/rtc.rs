@@ -37,6 +37,7 @@ pub struct Rtc {
     alarm: Option<u64>,
     irq_enabled: bool,
     irq_pending: bool,
+    signal: bool,
 }
 
 impl Rtc {
@@ -50,6 +51,7 @@ impl Rtc {
             alarm: None,
             irq_enabled: false,
             irq_pending: false,
+            signal: false,
         }
     }
 
@@ -63,7 +65,13 @@ impl Rtc {
         if self.alarm.is_some_and(|alarm| alarm <= now) {
             self.alarm = None;
             self.irq_pending = true;
+            self.signal = true;
         }
+    }
+
+    /// The level of the interrupt line.
+    fn irq(&self) -> bool {
+        self.irq_enabled && self.irq_pending
     }
 
     fn time_ns(&self, now: u64) -> u64 {
@@ -111,6 +119,7 @@ impl Device for Rtc {
     }
 
     fn write(&mut self, offset: u64, size: u8, value: u64, ctx: &mut Ctx) -> Option<()> {
+        self.signal = true;
         let value = value & 0xffff_ffff;
         match Rtc::decode(offset, size)? {
             Register::TimeLow => {
@@ -130,8 +139,8 @@ impl Device for Rtc {
         Some(())
     }
 
-    fn irq(&self) -> bool {
-        self.irq_enabled && self.irq_pending
+    fn take_signal(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.signal).then(|| self.irq())
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Uart {
     overrun: bool,
     /// The transmitter has become empty since that was last reported.
     empty_pending: bool,
+    /// There was a reason to look at the interrupt condition since it was last reported.
+    signal: bool,
     /// How often the guest has looked for received bytes in vain since it last sent one.
     looks: u32,
 }
@@ -106,6 +108,7 @@ impl Default for Uart {
             divisor: 0,
             overrun: false,
             empty_pending: false,
+            signal: false,
             looks: 0,
         }
     }
@@ -134,6 +137,7 @@ impl Uart {
     /// A byte arrives. One for which there is no room is lost, as on a real line.
     pub fn receive(&mut self, byte: u8) {
         self.looks = 0;
+        self.signal = true;
         if self.received.len() < self.capacity() {
             self.received.push_back(byte);
         } else {
@@ -154,6 +158,11 @@ impl Uart {
     /// Where to add what is printed by other means than the transmitter.
     pub fn sent_mut(&mut self) -> &mut Vec<u8> {
         &mut self.sent
+    }
+
+    /// The level of the interrupt line.
+    fn irq(&self) -> bool {
+        self.interrupt() != IIR_NONE
     }
 
     fn capacity(&self) -> usize {
@@ -215,6 +224,7 @@ impl Uart {
         let id = self.interrupt();
         if id == IIR_EMPTY {
             self.empty_pending = false;
+            self.signal = true;
         }
         if self.fifo_control & FCR_ENABLE != 0 { id | IIR_FIFOS } else { id }
     }
@@ -227,6 +237,7 @@ impl Uart {
             status |= LSR_READY;
         }
         if std::mem::take(&mut self.overrun) {
+            self.signal = true;
             status |= LSR_OVERRUN;
         }
         status
@@ -253,7 +264,10 @@ impl Uart {
 impl Device for Uart {
     fn read(&mut self, offset: u64, _: u8, _: &mut Ctx) -> Option<u64> {
         let value = match self.decode(offset)? {
-            Register::Data => self.received.pop_front().unwrap_or(0),
+            Register::Data => {
+                self.signal = true;
+                self.received.pop_front().unwrap_or(0)
+            }
             Register::InterruptEnable => self.interrupt_enable,
             Register::InterruptId => self.interrupt_id(),
             Register::LineControl => self.line_control,
@@ -269,6 +283,7 @@ impl Device for Uart {
 
     fn write(&mut self, offset: u64, _: u8, value: u64, _: &mut Ctx) -> Option<()> {
         let value = value as u8;
+        self.signal = true;
         match self.decode(offset)? {
             Register::Data => self.send(value),
             Register::InterruptEnable => {
@@ -291,8 +306,8 @@ impl Device for Uart {
         Some(())
     }
 
-    fn irq(&self) -> bool {
-        self.interrupt() != IIR_NONE
+    fn take_signal(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.signal).then(|| self.irq())
     }
 }
 

@@ -92,8 +92,13 @@ pub fn session(machine: &mut dyn Debuggee, console: &mut Console, stream: TcpStr
     }
     match outcome {
         Ok(DisconnectReason::Kill) => End::Killed,
+        Ok(_) => End::Detached,
         // A broken connection is as good as a farewell.
-        Ok(_) | Err(_) => End::Detached,
+        Err(error) if error.is_connection_error() => End::Detached,
+        Err(error) => {
+            eprintln!("emu: the debugger is left alone: {error}");
+            End::Detached
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::base::multithread::{
-    MultiThreadBase, MultiThreadResume, MultiThreadResumeOps, MultiThreadSingleStep,
-    MultiThreadSingleStepOps,
+    MultiThreadBase, MultiThreadResume, MultiThreadResumeOps, MultiThreadSchedulerLocking,
+    MultiThreadSchedulerLockingOps, MultiThreadSingleStep, MultiThreadSingleStepOps,
 };
 use gdbstub::target::ext::base::single_register_access::{
     SingleRegisterAccess, SingleRegisterAccessOps,
@@ -34,6 +34,9 @@ use crate::inspect::{Debuggee, Points, Watch};
 use crate::machine::Stop;
 use crate::monitor::Monitor;
 
+/// Instructions of a hart that goes on alone, between looks at the socket.
+const ALONE: u32 = 1000;
+
 /// RV64 with gdbstub's registers and our description of them.
 pub enum Rv64 {}
 
@@ -52,6 +55,10 @@ pub struct Debugger<'a> {
     points: Points,
     /// The hart that is to execute one instruction; otherwise all go on.
     step: Option<usize>,
+    /// The hart that is to go on alone, if `locked`.
+    chosen: Option<usize>,
+    /// Harts that were not mentioned stand still.
+    locked: bool,
     /// The hart that the debugger last dealt with.
     current: usize,
     xml: String,
@@ -76,6 +83,8 @@ impl<'a> Debugger<'a> {
             monitor: Monitor::default(),
             points: Points::default(),
             step: None,
+            chosen: None,
+            locked: false,
             current: 0,
             xml,
             ended: None,
@@ -83,7 +92,10 @@ impl<'a> Debugger<'a> {
     }
 
     /// Does what the debugger asked for, until the machine stops or `look` says so.
-    pub fn resumed(&mut self, look: impl FnMut() -> bool) -> Option<MultiThreadStopReason<u64>> {
+    pub fn resumed(
+        &mut self,
+        mut look: impl FnMut() -> bool,
+    ) -> Option<MultiThreadStopReason<u64>> {
         if let Some(hart) = self.step {
             self.current = hart;
             return match self.machine.step(hart) {
@@ -91,9 +103,32 @@ impl<'a> Debugger<'a> {
                 Some(stop) => self.stopped(stop),
             };
         }
+        if let Some(hart) = self.chosen.filter(|_| self.locked) {
+            return self.alone(hart, &mut look);
+        }
         let mut console = Interrupted::new(self.console, look);
         let stop = self.machine.go(&mut console, &self.points);
         self.stopped(stop)
+    }
+
+    /// One hart goes on while the others stand still, for some instructions.
+    fn alone(
+        &mut self,
+        hart: usize,
+        look: &mut impl FnMut() -> bool,
+    ) -> Option<MultiThreadStopReason<u64>> {
+        self.current = hart;
+        while !look() {
+            for _ in 0..ALONE {
+                if let Some(stop) = self.machine.step(hart) {
+                    return self.stopped(stop);
+                }
+                if self.points.breakpoints.contains(&self.machine.pc(hart)) {
+                    return Some(MultiThreadStopReason::SwBreak(tid(hart)));
+                }
+            }
+        }
+        None
     }
 
     /// What the debugger is told. A stop that the console or the socket wants is not its affair,
@@ -282,20 +317,32 @@ impl MultiThreadResume for Debugger<'_> {
     }
 
     fn clear_resume_actions(&mut self) -> Result<(), &'static str> {
-        self.step = None;
+        (self.step, self.chosen, self.locked) = (None, None, false);
         Ok(())
     }
 
     fn set_resume_action_continue(
         &mut self,
-        _: Tid,
+        tid: Tid,
         _: Option<Signal>,
     ) -> Result<(), &'static str> {
+        self.chosen = Some(hart(tid));
         Ok(())
+    }
+
+    fn support_scheduler_locking(&mut self) -> Option<MultiThreadSchedulerLockingOps<'_, Self>> {
+        Some(self)
     }
 
     fn support_single_step(&mut self) -> Option<MultiThreadSingleStepOps<'_, Self>> {
         Some(self)
+    }
+}
+
+impl MultiThreadSchedulerLocking for Debugger<'_> {
+    fn set_resume_action_scheduler_lock(&mut self) -> Result<(), &'static str> {
+        self.locked = true;
+        Ok(())
     }
 }
 

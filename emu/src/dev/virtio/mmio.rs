@@ -131,6 +131,8 @@ pub struct VirtioMmio {
     legacy_align: u32,
     /// What a queue was last found broken by.
     broken: Option<Broken>,
+    /// The interrupt status was written to since it was last reported.
+    signal: bool,
 }
 
 impl VirtioMmio {
@@ -164,6 +166,11 @@ impl VirtioMmio {
     /// What a queue was last found broken by.
     pub fn broken(&self) -> Option<Broken> {
         self.broken
+    }
+
+    /// The level of the interrupt line.
+    fn irq(&self) -> bool {
+        self.interrupt_status != 0
     }
 
     /// 2.4 "Device Reset".
@@ -360,11 +367,12 @@ impl Device for VirtioMmio {
     fn write(&mut self, offset: u64, size: u8, value: u64, ctx: &mut Ctx) -> Option<()> {
         let register = Register::decode(offset, self.version).filter(|_| size == 4)?;
         self.backend.as_ref()?;
+        self.signal = true;
         self.write_register(register, value as u32, ctx.mem)
     }
 
-    fn irq(&self) -> bool {
-        self.interrupt_status != 0
+    fn take_signal(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.signal).then(|| self.irq())
     }
 }
 
