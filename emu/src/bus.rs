@@ -220,10 +220,10 @@ impl Bus {
     }
 
     fn drive_line(&mut self, slot: &board::Slot) {
-        if let Some(irq) = slot.irq {
-            if let Some(level) = self.device(slot.part).0.take_signal() {
-                self.plic.signal(irq, level);
-            }
+        if let Some(irq) = slot.irq
+            && let Some(level) = self.device(slot.part).0.take_signal()
+        {
+            self.plic.signal(irq, level);
         }
     }
 

@@ -78,7 +78,8 @@ impl Gdb {
                 byte => text.push(byte.into()),
             }
         }
-        (self.byte(), self.byte());
+        self.byte();
+        self.byte();
         self.socket.write_all(b"+").expect("a socket");
         text
     }
