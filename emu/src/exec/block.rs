@@ -156,9 +156,11 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
                     ($ty:ty, $legal:expr, |$value:ident| $put:expr) => {{
                         let va = x!(rs1).wrapping_add(imm!());
                         let entry = &hart.ctx.space.read[tlb::index(va)];
-                        if entry.tag == tlb::masked(va, <$ty>::SIZE) && $legal {
+                        if let Some(host) = entry.host(va, <$ty>::SIZE)
+                            && $legal
+                        {
                             // SAFETY: the entry matches, so that the address lies in guest RAM.
-                            let $value = unsafe { mem::load::<$ty>(va.wrapping_add(entry.addend)) };
+                            let $value = unsafe { mem::load::<$ty>(host) };
                             $put;
                         } else {
                             rare!();
@@ -172,10 +174,12 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
                     ($ty:ty, $legal:expr, $value:expr) => {{
                         let va = x!(rs1).wrapping_add(imm!());
                         let entry = &hart.ctx.space.write[tlb::index(va)];
-                        if entry.tag == tlb::masked(va, <$ty>::SIZE) && $legal {
+                        if let Some(host) = entry.host(va, <$ty>::SIZE)
+                            && $legal
+                        {
                             let value = $value as $ty;
                             // SAFETY: the entry matches, so that the address lies in guest RAM.
-                            unsafe { mem::store(va.wrapping_add(entry.addend), value) };
+                            unsafe { mem::store(host, value) };
                         } else {
                             rare!();
                         }

@@ -6,8 +6,10 @@
 //! may be accessed in that way; stores additionally need D set and a page without decoded code.
 //! This TLB is an implementation detail: the one that traces describe is modelled elsewhere.
 
+use std::mem::offset_of;
+
 use isa::Priv;
-use isa::paging::PAGE_SIZE;
+use isa::paging::{PAGE_SHIFT, PAGE_SIZE};
 
 /// Entries of each array.
 pub const ENTRIES: usize = 1024;
@@ -17,21 +19,47 @@ const FETCH_ENTRIES: usize = 64;
 const MAX_FILLED: usize = 128;
 /// Spaces that a hart keeps besides the current one.
 const MAX_OTHERS: usize = 7;
-/// Matches no masked address: those have zeroes among the low twelve bits.
-const NO_TAG: u64 = u64::MAX;
+/// The tag of a fetch entry that matches nothing: page addresses have zeroes at the end.
+const NO_PAGE: u64 = u64::MAX;
 
 /// A translation of one page.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The page's virtual address; compared with the accessed address without its offset, but
-    /// with the bits that must be zero for natural alignment.
+    /// The page's virtual address.
     pub tag: u64,
-    /// What to add to a virtual address to get the host's.
-    pub addend: u64,
+    /// The page's host address.
+    pub host: u64,
 }
 
-const EMPTY: Entry = Entry { tag: NO_TAG, addend: 0 };
+const _: () = assert!(size_of::<Entry>() == 16);
+const _: () = assert!(offset_of!(Entry, tag) == 0 && offset_of!(Entry, host) == 8);
+
+impl Entry {
+    /// The entry at `at` when there is none: its tag is a page that belongs to another place.
+    const fn none(at: usize) -> Entry {
+        Entry { tag: (at as u64 ^ 1) << PAGE_SHIFT, host: 0 }
+    }
+
+    /// The host address for an access of `size` bytes at `va`, whose index is this entry's. The
+    /// access must be naturally aligned, or there is none.
+    #[inline(always)]
+    pub const fn host(&self, va: u64, size: u64) -> Option<u64> {
+        let offset = va ^ self.tag;
+        if offset & (!(PAGE_SIZE - 1) | (size - 1)) == 0 { Some(self.host + offset) } else { None }
+    }
+}
+
+/// Arrays of nothing.
+const EMPTY: [Entry; ENTRIES] = {
+    let mut entries = [Entry::none(0); ENTRIES];
+    let mut at = 0;
+    while at < ENTRIES {
+        entries[at] = Entry::none(at);
+        at += 1;
+    }
+    entries
+};
 
 /// Which entry may hold `va`: more than the lowest bits of the page number, so that buffers a
 /// power of two apart do not collide.
@@ -40,10 +68,10 @@ pub const fn index(va: u64) -> usize {
     (va >> 12 ^ va >> 22) as usize & (ENTRIES - 1)
 }
 
-/// What remains of an address of an access of `size` bytes for comparison with a tag.
+/// The page of an address.
 #[inline(always)]
-pub const fn masked(va: u64, size: u64) -> u64 {
-    va & (!(PAGE_SIZE - 1) | (size - 1))
+const fn page(address: u64) -> u64 {
+    address & !(PAGE_SIZE - 1)
 }
 
 /// What makes two ways to see memory different.
@@ -94,10 +122,10 @@ pub struct Space {
 impl Space {
     fn new() -> Box<Space> {
         Box::new(Space {
-            read: [EMPTY; ENTRIES],
-            write: [EMPTY; ENTRIES],
+            read: EMPTY,
+            write: EMPTY,
             generation: 0,
-            fetch: [(NO_TAG, 0); FETCH_ENTRIES],
+            fetch: [(NO_PAGE, 0); FETCH_ENTRIES],
             filled: [0; MAX_FILLED],
             count: 0,
             key: Key::NONE,
@@ -116,58 +144,58 @@ impl Space {
     pub fn fill_read(&mut self, va: u64, host: u64) {
         let at = index(va);
         self.remember(at);
-        self.read[at] = Entry { tag: masked(va, 1), addend: host.wrapping_sub(va) };
+        self.read[at] = Entry { tag: page(va), host: page(host) };
     }
 
     /// Lets stores to the page of `va` go to the host address `host` directly.
     pub fn fill_write(&mut self, va: u64, host: u64) {
         let at = index(va);
         self.remember(at);
-        self.write[at] = Entry { tag: masked(va, 1), addend: host.wrapping_sub(va) };
+        self.write[at] = Entry { tag: page(va), host: page(host) };
     }
 
     /// The physical page of a virtual page, for a fetch.
     #[inline]
     pub fn fetch(&self, va: u64) -> Option<u64> {
         let (tag, pa) = self.fetch[(va >> 12) as usize % FETCH_ENTRIES];
-        (tag == masked(va, 1)).then_some(pa)
+        (tag == page(va)).then_some(pa)
     }
 
     /// Remembers the physical page of a virtual page, for fetches.
     pub fn fill_fetch(&mut self, va: u64, pa: u64) {
         self.remember(0);
-        self.fetch[(va >> 12) as usize % FETCH_ENTRIES] = (masked(va, 1), masked(pa, 1));
+        self.fetch[(va >> 12) as usize % FETCH_ENTRIES] = (page(va), page(pa));
     }
 
     fn flush(&mut self) {
         if self.count > MAX_FILLED {
-            self.read = [EMPTY; ENTRIES];
-            self.write = [EMPTY; ENTRIES];
+            self.read = EMPTY;
+            self.write = EMPTY;
         }
         for &at in &self.filled[..self.count.min(MAX_FILLED)] {
-            self.read[at as usize] = EMPTY;
-            self.write[at as usize] = EMPTY;
+            self.read[at as usize] = Entry::none(at as usize);
+            self.write[at as usize] = Entry::none(at as usize);
         }
         if self.count > 0 {
-            self.fetch = [(NO_TAG, 0); FETCH_ENTRIES];
+            self.fetch = [(NO_PAGE, 0); FETCH_ENTRIES];
         }
         self.count = 0;
     }
 
     /// Drops what lets stores go to the page at host address `host`.
     fn drop_writes(&mut self, host: u64) {
-        let page = masked(host, 1);
-        let leads_there = |entry: &Entry| {
-            entry.tag != NO_TAG && masked(entry.tag.wrapping_add(entry.addend), 1) == page
+        let host = page(host);
+        let drop = |(at, entry): (usize, &mut Entry)| {
+            if entry.host == host {
+                *entry = Entry::none(at);
+            }
         };
         if self.count > MAX_FILLED {
-            self.write.iter_mut().filter(|e| leads_there(e)).for_each(|e| *e = EMPTY);
+            self.write.iter_mut().enumerate().for_each(drop);
             return;
         }
         for &at in &self.filled[..self.count] {
-            if leads_there(&self.write[at as usize]) {
-                self.write[at as usize] = EMPTY;
-            }
+            drop((at as usize, &mut self.write[at as usize]));
         }
     }
 }
@@ -251,17 +279,19 @@ mod tests {
     }
 
     #[test]
-    fn misaligned_accesses_never_match() {
+    fn only_aligned_accesses_of_the_page_match() {
         let mut space = Spaces::first();
-        space.fill_read(0x4_2000, 0x7000_0000_0000);
-        let tag = space.read[index(0x4_2ff8)].tag;
-        assert_eq!(masked(0x4_2ff8, 8), tag);
-        assert_ne!(masked(0x4_2ff9, 8), tag);
-        assert_ne!(masked(0x4_3000, 1), tag);
-        assert_ne!(masked(0x4_2001, 2), tag);
-        for size in [1, 2, 4, 8] {
-            assert_ne!(masked(u64::MAX, size), NO_TAG);
+        for at in 0..ENTRIES as u64 {
+            let va = at << PAGE_SHIFT | 1 << 63;
+            assert_eq!(space.read[index(va)].host(va, 1), None);
         }
+        space.fill_read(0x4_2ff8, 0x7000_0000_0ff8);
+        let host = |va, size| space.read[index(0x4_2000)].host(va, size);
+        assert_eq!(host(0x4_2ff0, 8), Some(0x7000_0000_0ff0));
+        assert_eq!(host(0x4_2ff3, 1), Some(0x7000_0000_0ff3));
+        assert_eq!(host(0x4_2ff9, 8), None);
+        assert_eq!(host(0x4_2001, 2), None);
+        assert_eq!(host(0x4_3000, 1), None);
     }
 
     #[test]
@@ -272,12 +302,12 @@ mod tests {
         current.fill_write(0x1000, 0x9000);
         let generation = current.generation;
         spaces.select(&mut current, key(2));
-        assert_eq!(current.write[index(0x1000)].tag, NO_TAG);
+        assert_eq!(current.write[index(0x1000)].host(0x1000, 8), None);
         spaces.select(&mut current, key(1));
-        assert_eq!(current.write[index(0x1000)].tag, 0x1000);
+        assert!(current.write[index(0x1000)].host(0x1000, 8).is_some());
         assert_eq!(current.generation, generation);
         spaces.flush(&mut current);
-        assert_eq!(current.write[index(0x1000)].tag, NO_TAG);
+        assert_eq!(current.write[index(0x1000)].host(0x1000, 8), None);
         assert_ne!(current.generation, generation);
     }
 
@@ -291,9 +321,9 @@ mod tests {
         }
         assert_eq!(spaces.others.len(), MAX_OTHERS);
         spaces.select(&mut current, key(13));
-        assert_eq!(current.read[index(0x1000)].tag, 0x1000);
+        assert!(current.read[index(0x1000)].host(0x1000, 8).is_some());
         spaces.select(&mut current, key(3));
-        assert_eq!(current.read[index(0x1000)].tag, NO_TAG);
+        assert_eq!(current.read[index(0x1000)].host(0x1000, 8), None);
     }
 
     #[test]
@@ -308,9 +338,9 @@ mod tests {
             spaces.select(&mut current, key(2));
             current.fill_write(0x5000, 0x10_0000);
             spaces.drop_writes(&mut current, 0x10_0abc);
-            assert_eq!(current.write[index(0x5000)].tag, NO_TAG);
+            assert_eq!(current.write[index(0x5000)].host(0x5000, 8), None);
             spaces.select(&mut current, key(1));
-            assert_eq!(current.write[index(0)].tag, NO_TAG);
+            assert_eq!(current.write[index(0)].host(0, 8), None);
             assert!(fills == 1 || current.write[index(0x1000)].tag == 0x1000);
         }
     }
