@@ -1,7 +1,7 @@
 //! What `private` and the `prodcons` programs have in common: a ring buffer in mapped memory
 //! that one side fills and the other adds up.
 
-use crate::{mmap_anonymous, munmap, println, spawn, wait};
+use crate::{Ended, mmap_anonymous, munmap, println, spawn, wait};
 
 /// A ring of `N` numbers. The counters stand behind the numbers: with a large ring they lie on
 /// another page, and a parent that sets them up does not touch the first one.
@@ -69,18 +69,31 @@ pub fn in_children<const N: usize>(args: crate::Args, flags: u32, item: fn(i32) 
         println!("mmap failed");
         return 1;
     };
-    spawn(|| {
+    let producer = spawn(|| {
         ring.produce(N as i32, item);
         0
     });
-    wait();
-    spawn(|| {
+    if !has_ended(producer) {
+        return 1;
+    }
+    let consumer = spawn(|| {
         ring.consume(N as i32);
         0
     });
-    wait();
+    if !has_ended(consumer) {
+        return 1;
+    }
     println!("total = {}", ring.total());
     finish(args, ring)
+}
+
+/// Waits for the child; whether there was one, and it did not fail.
+fn has_ended(pid: i32) -> bool {
+    if pid < 0 {
+        println!("fork failed");
+        return false;
+    }
+    wait() == Some(Ended { pid, status: 0 })
 }
 
 /// Unmaps the ring, unless the program is called with an argument: then exit must do it.

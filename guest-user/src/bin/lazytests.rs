@@ -99,7 +99,7 @@ fn sparse_unmap() -> i32 {
 /// A process that touches more memory than there is must be killed.
 fn out_of_memory() -> i32 {
     const STEP: usize = 4096 * PAGE;
-    spawn(|| {
+    let pid = spawn(|| {
         while let Some(start) = sbrklazy(STEP as isize) {
             for address in (start..start + STEP).step_by(PAGE) {
                 poke(address, 1);
@@ -107,5 +107,8 @@ fn out_of_memory() -> i32 {
         }
         0
     });
+    if pid < 0 {
+        fail("error forking");
+    }
     i32::from(wait().is_none_or(|child| child.status != KILLED))
 }

@@ -5,7 +5,7 @@
 
 use core::ptr::addr_of_mut;
 
-use ulib::{Args, MAP_SHARED, PAGE, mmap_anonymous, munmap, println, spawn, sys, wait};
+use ulib::{Args, MAP_SHARED, PAGE, exit, kill, mmap_anonymous, munmap, println, spawn, sys, wait};
 
 ulib::main!(main);
 
@@ -40,13 +40,22 @@ fn main(_: Args) -> i32 {
         println!("sem_init failed");
         return 1;
     }
-    for role in [produce, produce, consume, consume] {
-        if spawn(|| role(shared)) < 0 {
-            println!("fork failed");
-            return 1;
+    let pids = [produce, produce, consume, consume].map(|role| spawn(|| role(shared)));
+    let mut failed = pids.iter().any(|&pid| pid < 0);
+    if failed {
+        println!("fork failed");
+        end_all(&pids);
+    }
+    while let Some(child) = wait() {
+        if child.status != 0 && !failed {
+            // The others would wait for it for ever.
+            end_all(&pids);
+            failed = true;
         }
     }
-    while wait().is_some() {}
+    if failed {
+        return 1;
+    }
     // SAFETY: all children have ended; the semaphores are ours.
     let (total, destroyed) = unsafe {
         let destroyed = sys::sem_destroy(addr_of_mut!((*shared).mutex))
@@ -62,13 +71,30 @@ fn main(_: Args) -> i32 {
     0
 }
 
+fn end_all(pids: &[i32]) {
+    for &pid in pids.iter().filter(|&&pid| pid > 0) {
+        kill(pid);
+    }
+}
+
+/// Waits for the semaphore, or ends the process.
+///
+/// # Safety
+/// The semaphore is set up.
+unsafe fn wait_for(semaphore: *mut i32) {
+    // SAFETY: passed on to the caller.
+    if unsafe { sys::sem_wait(semaphore) } != 0 {
+        exit(1);
+    }
+}
+
 /// Takes a slot, and puts the next number into it, until there have been enough.
 fn produce(shared: *mut Shared) -> i32 {
     // SAFETY: `empty` says that a slot is free, `mutex` that nobody else is in here.
     unsafe {
         loop {
-            sys::sem_wait(addr_of_mut!((*shared).empty));
-            sys::sem_wait(addr_of_mut!((*shared).mutex));
+            wait_for(addr_of_mut!((*shared).empty));
+            wait_for(addr_of_mut!((*shared).mutex));
             let done = (*shared).produced == ITEMS;
             if !done {
                 (*shared).produced += 1;
@@ -91,8 +117,8 @@ fn consume(shared: *mut Shared) -> i32 {
     // SAFETY: `full` says that a number is there, `mutex` that nobody else is in here.
     unsafe {
         loop {
-            sys::sem_wait(addr_of_mut!((*shared).full));
-            sys::sem_wait(addr_of_mut!((*shared).mutex));
+            wait_for(addr_of_mut!((*shared).full));
+            wait_for(addr_of_mut!((*shared).mutex));
             let done = (*shared).consumed == ITEMS;
             if !done {
                 let n = (*shared).consumed as usize;

@@ -38,7 +38,7 @@ fn main(_: Args) -> i32 {
         let _ = core::fmt::Write::write_fmt(&mut pid, format_args!("{me}"));
         exec(c"pstree", &[c"pstree", pid.as_c()])
     });
-    while wait().is_some_and(|ended| ended.pid != tree) {}
+    while tree >= 0 && wait().is_some_and(|ended| ended.pid != tree) {}
     for process in table.iter().filter(|p| p.ppid == child || p.pid == child) {
         kill(process.pid);
     }

@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use ulib::{Args, PAGE, pause, pipe, poke, println, read, sbrk, spawn, sys, wait, write};
+use ulib::{Args, PAGE, close, pause, pipe, poke, println, read, sbrk, spawn, sys, wait, write};
 
 ulib::main!(main);
 
@@ -21,13 +21,21 @@ fn main(_: Args) -> i32 {
         return 1;
     };
     let before = report("before fork", None);
-    spawn(|| {
+    let pid = spawn(|| {
+        close(go.writer);
         read(go.reader, &mut [0]);
         touch();
         write(done.writer, b"d");
         read(go.reader, &mut [0]);
         0
     });
+    if pid < 0 {
+        println!("test-cow: fork failed");
+        return 1;
+    }
+    // So that a child that is killed ends our waiting for it.
+    close(go.reader);
+    close(done.writer);
     pause(1);
     let forked = report("after fork", Some(before));
     write(go.writer, b"g");
