@@ -2,8 +2,9 @@
 //!
 //! On disk it is MIT's xv6 format of 2025. Every system call that may change the disk runs inside
 //! a transaction, an [`Op`]; what must happen inside one takes it as an argument. Locks are taken
-//! in this order: an operation is begun, then inodes are locked (parents before children), then
-//! one block buffer at a time. User memory is never touched under any of them, because a fault
+//! in this order: an operation is begun, then an inode is locked, then one block buffer at a time.
+//! Whoever locks a second inode (a name's, with its directory's) has `pairing` before the first:
+//! on a broken disk a directory may be below itself, so that no order of inodes would do. User memory is never touched under any of them, because a fault
 //! there may itself read a file.
 //!
 //! The image is not trusted: block and inode numbers that come from the disk are checked where
@@ -41,7 +42,7 @@ use abi::param::NFILE;
 use abi::stat::T_DIR;
 
 use crate::println;
-use crate::sync::SetOnce;
+use crate::sync::{SetOnce, SleepLock};
 
 /// The bytes of a block.
 pub type BlockData = [u8; BSIZE];
@@ -65,6 +66,7 @@ pub struct Fs {
     cache: bio::Cache,
     log: log::Log,
     inodes: inode::Table,
+    pairing: SleepLock<()>,
     files: pool::Pool<File, NFILE>,
     pipes: pool::Pool<pipe::Pipe, { NFILE / 2 }>,
 }
@@ -77,6 +79,7 @@ impl Fs {
             cache: bio::Cache::new(),
             log: log::Log::new(),
             inodes: inode::Table::new(),
+            pairing: SleepLock::new("pairing", ()),
             files: pool::Pool::new(),
             pipes: pool::Pool::new(),
         }

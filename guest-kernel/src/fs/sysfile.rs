@@ -155,6 +155,7 @@ impl ProcFiles {
     pub fn unlink(&self, path: &[u8]) -> Result<(), FsError> {
         let op = self.fs.begin_op();
         let (directory, name) = self.fs.lookup_parent(&op, self.cwd()?, path)?;
+        let _two_inodes = self.fs.pairing.lock();
         let mut parent = directory.lock()?;
         if parent.kind != T_DIR {
             return Err(FsError::NotDirectory);
@@ -238,6 +239,7 @@ impl ProcFiles {
     /// was asked for.
     fn create<'o>(&self, op: &'o Op, path: &[u8], new: NewInode) -> Result<OpInode<'o>, FsError> {
         let (directory, name) = self.fs.lookup_parent(op, self.cwd()?, path)?;
+        let _two_inodes = self.fs.pairing.lock();
         let mut parent = directory.lock()?;
         if parent.kind != T_DIR {
             return Err(FsError::NotDirectory);

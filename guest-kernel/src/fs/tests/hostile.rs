@@ -2,6 +2,9 @@
 
 use std::format;
 use std::string::ToString;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 use std::vec::Vec;
 
 use abi::fcntl::*;
@@ -153,6 +156,55 @@ fn directories_that_lead_astray() {
         assert!(p.unlink(b"d").is_err());
         assert!(p.cat("d/g").is_err());
         assert!(p.put("d", b"x").is_err());
+    }
+}
+
+/// Directories `a` and `a/b`, and in the latter an entry `a` that leads back up.
+fn with_a_loop() -> Image {
+    let fs = Mounted::new(mkfs(400, 40)).unwrap();
+    let mut p = fs.process();
+    p.mkdir(b"a").unwrap();
+    p.mkdir(b"a/b").unwrap();
+    p.put("a/b/a", b"").unwrap();
+    drop(p);
+    let mut image = fs.image();
+    let entry = |inum: u16| {
+        let mut entry = Dirent { inum, ..Dirent::default() };
+        entry.name[0] = b'a';
+        entry.to_bytes()
+    };
+    // Inodes are given out in order: a is 2, a/b is 3, and 4 is the file.
+    let found = image.iter_mut().flat_map(|block| block.chunks_exact_mut(DIRENT_SIZE));
+    // The log has an old copy.
+    let copies = found.filter(|bytes| **bytes == entry(4));
+    assert!(copies.map(|bytes| bytes.copy_from_slice(&entry(2))).count() > 0);
+    image
+}
+
+#[test]
+fn a_directory_below_itself_stops_nobody() {
+    let fs = Mounted::new(with_a_loop()).unwrap();
+    let (done, all_done) = mpsc::channel();
+    // Each call looks at a directory and at the one below it: a and b, or b and a.
+    for path in ["a/b", "a/b/a", "a/b/a/b", "a/b/x"] {
+        let (mut p, done) = (fs.process(), done.clone());
+        thread::spawn(move || {
+            for _ in 0..2000 {
+                let result = match path {
+                    "a/b/x" => p.mkdir(b"a/b/x").and_then(|()| p.unlink(b"a/b/x")),
+                    _ => p.unlink(path.as_bytes()).or_else(|error| match error {
+                        FsError::NotEmpty => Ok(()),
+                        error => Err(error),
+                    }),
+                };
+                result.unwrap();
+            }
+            drop(p);
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..4 {
+        all_done.recv_timeout(Duration::from_secs(60)).expect("nobody waits for ever");
     }
 }
 
