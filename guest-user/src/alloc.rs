@@ -10,6 +10,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
 
 use crate::memory::sbrk;
+use crate::{eprintln, exit};
 
 /// What stands before each block; 16 bytes, which is the alignment of every block.
 #[repr(C, align(16))]
@@ -172,7 +173,13 @@ struct Malloc;
 // SAFETY: blocks do not overlap, stay until freed, and are aligned to a header's 16 bytes.
 unsafe impl GlobalAlloc for Malloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.align() > UNIT { null_mut() } else { malloc(layout.size()) }
+        let block = if layout.align() > UNIT { null_mut() } else { malloc(layout.size()) };
+        if block.is_null() {
+            // Nobody who uses `Box` or `Vec` is ready for this.
+            eprintln!("out of memory");
+            exit(1);
+        }
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {

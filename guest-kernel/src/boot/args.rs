@@ -9,6 +9,8 @@ pub struct BootArgs<'a> {
     pub policy: Policy,
     /// `vmprint=exec1`: the first program's page table is printed when it starts.
     pub vmprint_exec1: bool,
+    /// `explain=1`: a line on the console says why a fault kills a process.
+    pub explain: bool,
     /// `run="command args"`: what runs instead of the shell, before the machine powers off.
     pub run: Option<&'a str>,
     /// `fail_alloc=n`: the n-th allocation of a frame after the first program was loaded fails.
@@ -23,6 +25,7 @@ impl<'a> BootArgs<'a> {
     pub const DEFAULT: BootArgs<'static> = BootArgs {
         policy: Policy { lazy_sbrk: true, cow_fork: true, kmalloc_panic: false },
         vmprint_exec1: false,
+        explain: false,
         run: None,
         fail_alloc: None,
         #[cfg(feature = "mutants")]
@@ -47,6 +50,7 @@ impl<'a> BootArgs<'a> {
             "fork" => self.policy.cow_fork = choice(value, "copy", "cow")?,
             "kmalloc_panic" => self.policy.kmalloc_panic = choice(value, "0", "1")?,
             "vmprint" => self.vmprint_exec1 = (value == "exec1").then_some(true)?,
+            "explain" => self.explain = choice(value, "0", "1")?,
             "run" => self.run = Some(value.trim_matches('"')),
             "fail_alloc" => self.fail_alloc = Some(value.parse().ok()?),
             #[cfg(feature = "mutants")]
@@ -95,11 +99,12 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let (args, unknown) =
-            parse("sbrk=eager  fork=copy run=\"usertests -q  mem\" kmalloc_panic=1 vmprint=exec1");
+        let (args, unknown) = parse(
+            "sbrk=eager  fork=copy run=\"usertests -q  mem\" kmalloc_panic=1 vmprint=exec1 explain=1",
+        );
         assert_eq!(args.policy, Policy { lazy_sbrk: false, cow_fork: false, kmalloc_panic: true });
         assert_eq!(args.run, Some("usertests -q  mem"));
-        assert!(args.vmprint_exec1);
+        assert!(args.vmprint_exec1 && args.explain);
         assert!(unknown.is_empty());
     }
 
