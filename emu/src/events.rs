@@ -60,6 +60,11 @@ pub trait Events {
         let _ = (view, pc);
     }
 
+    /// Whether the run is to end because the observer cannot go on; asked between turns.
+    fn wants_stop(&self) -> bool {
+        false
+    }
+
     /// A trap was taken; the hart is at the first instruction of the handler, in its mode. `pc`
     /// and `from` are where it was.
     fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {

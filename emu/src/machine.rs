@@ -58,6 +58,8 @@ pub enum Stop {
     Exit(Exit),
     /// The console asked for it.
     Console,
+    /// The observer asked for it.
+    Observer,
     /// A hart is where a debugger wants it.
     Point {
         /// Which hart.
@@ -220,7 +222,8 @@ impl<E: Events> Machine<E> {
     fn between_turns(&mut self, console: &mut dyn HostConsole) -> Option<Stop> {
         let flow = console.turn(&mut self.sys.bus.uart, self.sys.clock.idle_now());
         let stop = self.poll_devices();
-        stop.or((flow == Flow::Stop).then_some(Stop::Console))
+        let stop = stop.or((flow == Flow::Stop).then_some(Stop::Console));
+        stop.or(self.events.wants_stop().then_some(Stop::Observer))
     }
 
     /// Lets devices act, and says whether the guest wants to stop or has to.

@@ -294,3 +294,30 @@ fn two_runs_retire_the_same_instructions() {
     assert_eq!(count("0"), count("0"));
     assert_eq!(count("5"), count("5"));
 }
+
+#[test]
+fn wrong_trace_options_are_named() {
+    fails(&["--trace=fault", "k"], 64, "`fault` cannot be traced");
+    fails(&["-e", "stor", "--trace", "k"], 64, "`stor` in a filter");
+    fails(&["--check=tlbs", "k"], 64, "`tlbs` is no check");
+    fails(&["--tlb", "63x4", "k"], 64, "not a power of two");
+    let folder = Folder::new("traceopts");
+    let kernel = folder.file("k", &elf(&finish(0x5555), 0, &[]));
+    let kernel = kernel.to_str().expect("UTF-8");
+    fails(&["-e", "store", kernel], 64, "add --trace");
+    fails(&["-o", "trace.pdf", kernel], 64, "the ending says what to write");
+    fails(&["-o", "/nonexistent/a.jsonl", kernel], 71, "/nonexistent/a.jsonl");
+}
+
+#[test]
+fn a_trace_has_a_header_and_an_end() {
+    let folder = Folder::new("jsonl");
+    let path = folder.path("run.jsonl");
+    let outcome = boot("traced", &finish(7 << 16 | 0x3333), &["-o", path.to_str().expect("UTF-8")]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(7), ""));
+    let trace = std::fs::read_to_string(path).expect("a trace");
+    let lines: Vec<&str> = trace.lines().collect();
+    assert!(lines[0].starts_with(r#"{"record":"header","version":1,"kernel":"kernel.elf""#));
+    assert!(lines[1].starts_with(r#"{"record":"end""#) && lines[1].contains(r#""status":7"#));
+    assert_eq!(lines.len(), 2, "{trace}");
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use super::qemu_compat::{self as qemu, DeviceOption, Drive};
+use super::trace_args::TraceArgs;
 
 /// What `--help` says last.
 const AFTER_HELP: &str = "\
@@ -144,6 +145,10 @@ pub struct Args {
     /// Do not start until gdb says so.
     #[arg(short = 'S', long)]
     pub stopped: bool,
+
+    /// What is watched.
+    #[command(flatten)]
+    pub trace: TraceArgs,
 
     /// virt, which it is.
     #[arg(short = 'M', long, value_name = "NAME", value_parser = qemu::parse_machine, hide = true)]

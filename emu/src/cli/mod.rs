@@ -5,6 +5,8 @@ pub mod failure;
 pub mod qemu_compat;
 pub mod run;
 pub mod setup;
+pub mod trace_args;
+pub mod watch;
 
 use std::process::ExitCode;
 

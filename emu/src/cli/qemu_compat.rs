@@ -31,7 +31,9 @@ pub fn translate(
             find(command, name).ok_or_else(|| format!("unknown option {word}; see emu --help"))?;
         let long = argument.get_long().unwrap_or(name);
         let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+        let needs_value = argument.get_num_args().is_none_or(|number| number.min_values() > 0);
         match (takes_value, value) {
+            (true, None) if !needs_value => out.push(format!("--{long}")),
             (false, None) => out.push(format!("--{long}")),
             (false, Some(_)) => return Err(format!("option {word} takes no value")),
             (true, Some(value)) => out.push(format!("--{long}={value}")),
@@ -277,6 +279,11 @@ mod tests {
         let expected =
             ["--kernel=k", "--smp=3", "--nographic", "--memory=128M", "--stopped", "--gdb-default"];
         assert_eq!(out.expect("known options"), expected);
+        let out = translated(&["-trace", "k.elf", "--trace=sys", "-o", "a.html"]);
+        assert_eq!(
+            out.expect("known options"),
+            ["--trace", "k.elf", "--trace=sys", "--output=a.html"]
+        );
         let out = translated(&["-append", "-x --y", "+signature=f", "k.elf"]);
         assert_eq!(out.expect("known options"), ["--append=-x --y", "--signature=f", "k.elf"]);
     }

@@ -8,18 +8,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::args::{Ad, Args, Clock};
 use super::failure::{Failure, guest_status};
 use super::setup::{self, Backends, Boot};
+use super::watch;
 use crate::bus::{Bus, BusConfig, Exit, VirtioChoice};
 use crate::console::host::{Console, Wish};
 use crate::dev::Dma;
 use crate::dev::htif::Htif;
 use crate::dev::rtc::FIXED_START_NS;
 use crate::dev::virtio::mmio::Version;
+use crate::events::NoEvents;
 use crate::gdb::{self, Server};
 use crate::loader::TestSymbols;
 use crate::machine::{Machine, MachineConfig, Stop};
 use crate::mem::Ram;
 use crate::monitor::{Action, Monitor};
 use crate::term::{self, RawMode};
+use crate::trace::observer::{Observer, Watch};
 
 /// Where -s listens.
 const DEFAULT_GDB_PORT: u16 = 1234;
@@ -42,64 +45,102 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     }
     let (kernel, beside) = setup::kernel(args)?;
     let boot = Boot::prepare(args, &kernel)?;
-    let mut backends = setup::backends(args, &kernel, beside)?;
-    let mut virtio = setup::virtio(args);
+    let backends = setup::backends(args, &kernel, beside)?;
     term::guard().map_err(|error| Failure::host("cannot handle signals", error))?;
-    let server = gdb_server(args)?;
-    let mut console = Console::open();
-    let raw = RawMode::enter().map_err(|error| Failure::host("cannot set the terminal", error))?;
-    // Instructions of earlier lives count as well.
-    let mut insns = 0;
-    let status = loop {
-        let left = args.max_insns.map(|most| most.saturating_sub(insns));
-        let mut machine = power_on(args, &boot, backends, virtio, left)?;
-        let stopped = args.stopped;
-        let server = server.as_ref();
-        let mut life = Life { args, console: &mut console, server, stopped, killed: false };
-        let end = life.live(&mut machine);
-        console.drain(&mut machine.sys.bus.uart, u64::MAX);
-        console.flush();
-        insns += machine.insns();
-        let again = matches!(end, Ok(End::Again(_)));
-        if args.count && !again {
-            eprintln!("emu: {insns} instructions");
+    let run = Run { args, boot, backends };
+    match watch::tracer(args, &kernel, beside)? {
+        None => run.watched_by(NoEvents),
+        Some(tracer) if watch::needs_every_access(args) => {
+            run.watched_by(Observer::<true> { tracer })
         }
-        let end = end?;
-        match end {
-            End::Status(status) => {
-                write_signature(args, boot.symbols(), &machine.sys.bus.ram)?;
-                break status;
+        Some(tracer) => run.watched_by(Observer::<false> { tracer }),
+    }
+}
+
+/// What a run is made of.
+struct Run<'a> {
+    args: &'a Args,
+    boot: Boot,
+    backends: Backends,
+}
+
+impl Run<'_> {
+    /// The run from power-on to the end, and what the observer says about it.
+    fn watched_by<E: Watch>(self, events: E) -> Result<u8, Failure> {
+        let server = gdb_server(self.args)?;
+        let mut console = Console::open();
+        let raw =
+            RawMode::enter().map_err(|error| Failure::host("cannot set the terminal", error))?;
+        let (status, events) = self.lives(events, &mut console, server.as_ref());
+        drop(raw);
+        let status = match console.take_wish() {
+            Some(Wish::OutputClosed) => Err(Failure::OutputClosed),
+            Some(Wish::OutputFailed(why)) => Err(Failure::Output(why)),
+            _ => status,
+        };
+        let code = status.as_ref().map_or_else(Failure::status, |code| *code);
+        let whole = events.is_none_or(|events| events.finish(code.into()));
+        if whole || !matches!(status, Ok(0)) { status } else { Err(Failure::OutputClosed) }
+    }
+
+    /// One life of the machine after the other. The observer comes back from the last one.
+    fn lives<E: Watch>(
+        self,
+        mut events: E,
+        console: &mut Console,
+        server: Option<&Server>,
+    ) -> (Result<u8, Failure>, Option<E>) {
+        let Run { args, boot, mut backends } = self;
+        let mut virtio = setup::virtio(args);
+        // Instructions of earlier lives count as well.
+        let mut insns = 0;
+        loop {
+            let left = args.max_insns.map(|most| most.saturating_sub(insns));
+            let mut machine = match power_on(args, &boot, backends, virtio, left, events) {
+                Ok(machine) => machine,
+                Err(failure) => return (Err(failure), None),
+            };
+            let mut life = Life { args, console, server, stopped: args.stopped, killed: false };
+            let end = life.live(&mut machine);
+            console.drain(&mut machine.sys.bus.uart, u64::MAX);
+            console.flush();
+            insns += machine.insns();
+            if args.count && !matches!(end, Ok(End::Again(_))) {
+                eprintln!("emu: {insns} instructions");
             }
-            End::Again(choice) => {
-                if choice != virtio {
-                    eprintln!(
-                        "emu: the driver wants version 1 of virtio: starting again with that \
-                         (--virtio=legacy does so at once)"
-                    );
-                    console.expect_repeat();
+            let choice = match end {
+                Err(failure) => return (Err(failure), Some(machine.events)),
+                Ok(End::Status(status)) => {
+                    let written = write_signature(args, boot.symbols(), &machine.sys.bus.ram);
+                    return (written.map(|()| status), Some(machine.events));
                 }
-                virtio = choice;
-                console.restarted();
-                backends = machine.sys.bus.virtio.map(|slot| slot.into_backend());
+                Ok(End::Again(choice)) => choice,
+            };
+            if choice != virtio {
+                eprintln!(
+                    "emu: the driver wants version 1 of virtio: starting again with that \
+                     (--virtio=legacy does so at once)"
+                );
+                console.expect_repeat();
             }
+            virtio = choice;
+            console.restarted();
+            backends = machine.sys.bus.virtio.map(|slot| slot.into_backend());
+            events = machine.events;
+            events.restarted();
         }
-    };
-    drop(raw);
-    match console.take_wish() {
-        Some(Wish::OutputClosed) => Err(Failure::OutputClosed),
-        Some(Wish::OutputFailed(why)) => Err(Failure::Output(why)),
-        _ => Ok(status),
     }
 }
 
 /// A machine after reset, with everything in its memory.
-fn power_on(
+fn power_on<E: Watch>(
     args: &Args,
     boot: &Boot,
     backends: Backends,
     virtio: VirtioChoice,
     max_insns: Option<u64>,
-) -> Result<Machine, Failure> {
+    events: E,
+) -> Result<Machine<E>, Failure> {
     let mut ram = Ram::new(args.memory)
         .map_err(|error| Failure::host("cannot get memory for the guest; try less (-m)", error))?;
     boot.load(&mut ram).expect("everything was checked to be in memory");
@@ -120,7 +161,7 @@ fn power_on(
         max_insns,
         turn: None,
     };
-    let mut machine = Machine::new(config, bus);
+    let mut machine = Machine::with_events(config, bus, events);
     for hart in 0..args.smp {
         machine.set_entry(hart, boot.entry, hart as u64, boot.dtb_address());
     }
@@ -150,7 +191,7 @@ struct Life<'a> {
 
 impl Life<'_> {
     /// Runs the machine until it ends or is to start again.
-    fn live(&mut self, machine: &mut Machine) -> Result<End, Failure> {
+    fn live<E: Watch>(&mut self, machine: &mut Machine<E>) -> Result<End, Failure> {
         let mut monitor = Monitor::default();
         loop {
             match self.go(machine) {
@@ -164,6 +205,7 @@ impl Life<'_> {
                     return Err(Failure::MaxInsns(self.args.max_insns.unwrap_or(u64::MAX)));
                 }
                 Stop::Stuck { pc } => return Err(Failure::Stuck { pc }),
+                Stop::Observer => return Err(Failure::OutputClosed),
                 Stop::Point { .. } | Stop::Console => {}
             }
             if self.killed {
@@ -181,6 +223,10 @@ impl Life<'_> {
                         Action::None => {}
                         Action::Stop => self.stopped = true,
                         Action::Continue => self.stopped = false,
+                        Action::Trace(on) if machine.events.set_recording(on) => {}
+                        Action::Trace(_) => {
+                            self.console.print("nothing to trace: start with --trace\n");
+                        }
                         Action::Quit => return Ok(End::Status(0)),
                     }
                     self.console.monitor_prompt();
@@ -192,7 +238,7 @@ impl Life<'_> {
 
     /// Runs the machine until something is to be done about it, in a debugger's hands if one
     /// knocks.
-    fn go(&mut self, machine: &mut Machine) -> Stop {
+    fn go<E: Watch>(&mut self, machine: &mut Machine<E>) -> Stop {
         let Some(server) = self.server else {
             while self.stopped {
                 if self.console.rest() {

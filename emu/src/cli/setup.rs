@@ -161,6 +161,14 @@ fn image_beside(kernel: &Path) -> Option<PathBuf> {
     folders.map(|folder| folder.join("fs.img")).find(|path| path.is_file())
 }
 
+/// The files behind the disks.
+pub fn images(args: &Args, kernel: &Path, beside: bool) -> Vec<PathBuf> {
+    if args.drive.is_empty() && beside {
+        return image_beside(kernel).into_iter().collect();
+    }
+    args.drive.iter().map(|drive| drive.file.clone()).collect()
+}
+
 /// Which version of virtio was asked for.
 pub fn virtio(args: &Args) -> VirtioChoice {
     match (args.virtio, args.global) {

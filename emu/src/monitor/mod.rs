@@ -18,6 +18,8 @@ pub enum Action {
     Stop,
     /// The machine is to go on.
     Continue,
+    /// Recording of the trace is to go on, or to pause.
+    Trace(bool),
     /// The program is to end.
     Quit,
 }
@@ -36,6 +38,7 @@ walk ADDR             the page-table entries on the way to a virtual address
 x/FMT ADDR            memory at a virtual address; FMT is a count, then one of x d u o c i,
 xp/FMT ADDR           then one of b h w g; ADDR may be like $sp+16; xp: physical address
 stop, cont            stop the machine, let it go on
+trace on|off          record the trace, or pause it (with --trace)
 quit                  end the emulator
 ";
 
@@ -49,6 +52,8 @@ impl Monitor {
             ("help" | "?", _) => Ok(HELP.to_owned()),
             ("stop" | "s", "") => return (String::new(), Action::Stop),
             ("cont" | "c", "") => return (String::new(), Action::Continue),
+            ("trace", "on") => return (String::new(), Action::Trace(true)),
+            ("trace", "off") => return (String::new(), Action::Trace(false)),
             ("quit" | "q", "") => return (String::new(), Action::Quit),
             ("info", what) => self.info(what, machine),
             ("cpu", number) => self.cpu(number, machine),

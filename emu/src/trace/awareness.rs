@@ -83,6 +83,9 @@ const MAX_KNOWN: usize = 1 << 14;
 impl Programs {
     /// Adds a program; files that are no ELF files are left out.
     pub fn add(&mut self, name: &str, elf: &[u8]) {
+        if !elf.starts_with(b"\x7fELF") {
+            return;
+        }
         if let Ok(symbols) = Symbols::from_elf(elf) {
             self.programs.push(Program { name: name.to_owned(), symbols });
         }

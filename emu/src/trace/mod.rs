@@ -1,8 +1,11 @@
 //! The point of the machine: what happened, joined into records, and the outputs made of them.
 
 pub mod awareness;
+pub mod file;
 pub mod filter;
 pub mod html;
+pub mod kinds;
+pub mod observer;
 pub mod outputs;
 pub mod peek;
 pub mod perfetto;

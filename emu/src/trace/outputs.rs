@@ -1,15 +1,15 @@
 //! Opens outputs: the file's ending says which kind.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, LineWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::file::LineFile;
 use super::filter::Filter;
 use super::html::Html;
+use super::kinds::Kinds;
 use super::perfetto::Perfetto;
 use super::record::Record;
 use super::sink::{JsonLines, Sink};
-use super::summary::Summary;
 use super::text::Text;
 
 /// Why an output failed.
@@ -27,7 +27,7 @@ pub enum OutputError {
         error: io::Error,
     },
     /// The file could be written only in part.
-    #[error("{path}: {error}; what was written before is complete and readable")]
+    #[error("{path}: {error}; the trace is whole up to there, and the run goes on without it")]
     Write {
         /// The file.
         path: PathBuf,
@@ -36,19 +36,66 @@ pub enum OutputError {
     },
 }
 
+/// What an output holds, by the ending of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Fault lines and summary, or only the summary.
+    Text,
+    /// JSON Lines.
+    JsonLines,
+    /// Chrome's trace format.
+    Perfetto,
+    /// The report.
+    Html,
+}
+
+impl Format {
+    /// The format that a file's name asks for.
+    pub fn of(path: &Path) -> Result<Format, OutputError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let known = [
+            (".txt", Format::Text),
+            (".log", Format::Text),
+            (".jsonl", Format::JsonLines),
+            (".perfetto.json", Format::Perfetto),
+            (".html", Format::Html),
+        ];
+        let format = known.iter().find(|(ending, _)| name.ends_with(ending));
+        format.map(|(_, format)| *format).ok_or_else(|| OutputError::Ending(path.to_owned()))
+    }
+
+    /// What an output shows when nobody says it.
+    pub fn usual_kinds(self) -> Kinds {
+        match self {
+            Format::Text => Kinds { faults: true, ..Kinds::default() },
+            Format::JsonLines | Format::Perfetto | Format::Html => {
+                Kinds { faults: true, frames: true, proc: true, sys: true, ..Kinds::default() }
+            }
+        }
+    }
+}
+
+/// How text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// With the lines of the trace above the summary.
+    pub lines: bool,
+}
+
 /// An open output.
 struct Output {
     path: PathBuf,
+    kinds: Kinds,
     sink: Box<dyn Sink>,
 }
 
-/// All outputs of a run, behind one filter. The first one that fails is reported once, and the
-/// others go on.
+/// All outputs of a run, behind one filter. One that fails is named at once, and the others go on.
 #[derive(Default)]
 pub struct Outputs {
     outputs: Vec<Output>,
     filter: Filter,
-    failed: Option<OutputError>,
+    failed: bool,
+    unread: bool,
 }
 
 impl Outputs {
@@ -57,69 +104,68 @@ impl Outputs {
         Outputs { filter, ..Outputs::default() }
     }
 
-    /// Adds a file; its ending says what it holds.
-    pub fn add_file(&mut self, path: &Path) -> Result<(), OutputError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let known = [".txt", ".log", ".jsonl", ".perfetto.json", ".html"];
-        if !known.iter().any(|ending| name.ends_with(ending)) {
-            return Err(OutputError::Ending(path.to_owned()));
-        }
-        let file = File::create(path)
+    /// Adds a file; its ending says what it holds, `kinds` which records it gets.
+    pub fn add_file(&mut self, path: &Path, kinds: Kinds, look: Look) -> Result<(), OutputError> {
+        let format = Format::of(path)?;
+        let file = LineFile::create(path)
             .map_err(|error| OutputError::Create { path: path.to_owned(), error })?;
-        let out = BufWriter::new(file);
-        let sink: Box<dyn Sink> = if name.ends_with(".jsonl") {
-            Box::new(JsonLines::new(out))
-        } else if name.ends_with(".perfetto.json") {
-            Box::new(Perfetto::new(out))
-        } else if name.ends_with(".html") {
-            Box::new(Html::new(out))
-        } else {
-            Box::new(Text::new(out, false))
+        let sink: Box<dyn Sink> = match format {
+            Format::Text => Box::new(Text::new(file, false, look.lines)),
+            Format::JsonLines => Box::new(JsonLines::new(file)),
+            Format::Perfetto => Box::new(Perfetto::new(file)),
+            Format::Html => Box::new(Html::new(file)),
         };
-        self.outputs.push(Output { path: path.to_owned(), sink });
+        self.outputs.push(Output { path: path.to_owned(), kinds, sink });
         Ok(())
     }
 
-    /// Adds text lines on standard error, coloured on a terminal.
-    pub fn add_stderr(&mut self) {
+    /// Adds text on standard error, coloured on a terminal.
+    pub fn add_stderr(&mut self, kinds: Kinds, look: Look) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sink = Box::new(Text::new(BufWriter::new(io::stderr()), colour));
-        self.outputs.push(Output { path: PathBuf::from("standard error"), sink });
+        let sink = Box::new(Text::new(LineWriter::new(io::stderr()), colour, look.lines));
+        self.outputs.push(Output { path: PathBuf::from("standard error"), kinds, sink });
     }
 
-    /// Adds the summary tables, at the end of the run.
-    pub fn add_summary(&mut self, out: impl Write + 'static) {
-        let sink = Box::new(Summary::new(out));
-        self.outputs.push(Output { path: PathBuf::from("summary"), sink });
+    /// The kinds that any output wants.
+    pub fn kinds(&self) -> Kinds {
+        self.outputs.iter().fold(Kinds::default(), |all, output| all | output.kinds)
     }
 
-    /// Whether anybody listens.
-    pub fn is_empty(&self) -> bool {
-        self.outputs.is_empty()
+    /// Whether an output was a pipe that nobody reads any more.
+    pub fn is_unread(&self) -> bool {
+        self.unread
     }
 
-    /// Hands a record to every output.
+    /// Hands a record to every output that wants its kind.
     pub fn record(&mut self, record: &Record) {
         if self.filter.passes(record) {
-            self.each(|sink| sink.record(record));
+            self.each(|output| {
+                if output.kinds.include(record) { output.sink.record(record) } else { Ok(()) }
+            });
         }
     }
 
-    /// Ends every output. An error is the first that any output had.
-    pub fn finish(mut self) -> Result<(), OutputError> {
-        self.each(|sink| sink.finish());
-        self.failed.map_or(Ok(()), Err)
+    /// Ends every output; returns whether all were written in full.
+    pub fn finish(mut self) -> bool {
+        self.each(|output| output.sink.finish());
+        !self.failed
     }
 
-    /// An output that fails is closed; its buffer holds whole records and is written as far as
-    /// possible when it is dropped.
-    fn each(&mut self, mut work: impl FnMut(&mut dyn Sink) -> io::Result<()>) {
-        let failed = &mut self.failed;
-        self.outputs.retain_mut(|output| match work(output.sink.as_mut()) {
+    /// An output that fails is closed.
+    fn each(&mut self, mut work: impl FnMut(&mut Output) -> io::Result<()>) {
+        let (failed, unread) = (&mut self.failed, &mut self.unread);
+        self.outputs.retain_mut(|output| match work(output) {
             Ok(()) => true,
             Err(error) => {
-                let path = output.path.clone();
-                failed.get_or_insert(OutputError::Write { path, error });
+                *failed = true;
+                if error.kind() == ErrorKind::BrokenPipe {
+                    *unread = true;
+                } else {
+                    let path = output.path.clone();
+                    // If standard error is what failed, there is nobody to tell.
+                    let error = OutputError::Write { path, error };
+                    let _ = writeln!(io::stderr(), "emu: {error}");
+                }
                 false
             }
         });

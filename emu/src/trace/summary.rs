@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use super::record::{Fault, MissCause, Outcome, Record};
-use super::sink::Sink;
 use super::text;
 
 /// Rows of a "top" table.
 const TOP: usize = 10;
+/// Rows that are counted for one.
+const MAX_ROWS: usize = 1 << 16;
 
 /// How many, and how many instructions they took.
 #[derive(Clone, Copy, Default)]
@@ -25,10 +25,10 @@ impl Tally {
     }
 }
 
-/// Counts everything, prints tables at the end. Memory is bounded by the number of distinct
-/// pages, code sites and processes, not by the length of the run.
-pub struct Summary<W: Write> {
-    out: W,
+/// Counts everything. Memory is bounded by the number of distinct pages, code sites and
+/// processes, not by the length of the run; and beyond [`MAX_ROWS`] of them by that.
+#[derive(Default)]
+pub struct Summary {
     outcomes: BTreeMap<&'static str, Tally>,
     histogram: BTreeMap<u32, u64>,
     processes: BTreeMap<(Option<i32>, String), Tally>,
@@ -39,7 +39,6 @@ pub struct Summary<W: Write> {
     findings: u64,
     total_insns: u64,
     fault_traps: u64,
-    reported: bool,
 }
 
 /// Free pages over the run.
@@ -50,22 +49,27 @@ struct FreePages {
     end: u64,
 }
 
-impl<W: Write> Summary<W> {
-    /// Prints to `out` when the run is over.
-    pub fn new(out: W) -> Summary<W> {
-        Summary {
-            out,
-            outcomes: BTreeMap::new(),
-            histogram: BTreeMap::new(),
-            processes: BTreeMap::new(),
-            sites: BTreeMap::new(),
-            pages: BTreeMap::new(),
-            misses: BTreeMap::new(),
-            free: None,
-            findings: 0,
-            total_insns: 0,
-            fault_traps: 0,
-            reported: false,
+/// Adds to a row; a table that is full gets no new ones.
+fn count<K: Ord>(table: &mut BTreeMap<K, Tally>, key: K, insns: u64) {
+    if table.len() < MAX_ROWS || table.contains_key(&key) {
+        table.entry(key).or_default().add(insns);
+    }
+}
+
+impl Summary {
+    /// Counts a record.
+    pub fn add(&mut self, record: &Record) {
+        if let Some(at) = record.at() {
+            self.total_insns = self.total_insns.max(at.insns);
+        }
+        match record {
+            Record::Fault(fault) => self.fault(fault),
+            Record::FrameAllocated(frame) => self.free_pages(frame.free, frame.free + 1),
+            Record::FrameFreed(frame) => self.free_pages(frame.free, frame.free.saturating_sub(1)),
+            Record::TlbMissed { cause, .. } => *self.misses.entry(*cause).or_default() += 1,
+            Record::Finding { .. } => self.findings += 1,
+            Record::End { fault_traps, .. } => self.fault_traps = *fault_traps,
+            _ => {}
         }
     }
 
@@ -76,13 +80,13 @@ impl<W: Write> Summary<W> {
             *self.histogram.entry(cost.max(1).ilog2()).or_default() += 1;
         }
         let name = fault.who.name.clone().unwrap_or_else(|| format!("satp {:x}", fault.who.satp));
-        self.processes.entry((fault.who.pid, name)).or_default().add(cost);
+        count(&mut self.processes, (fault.who.pid, name), cost);
         let mut site = text::function(&fault.place);
         if let (Some(file), Some(line)) = (&fault.place.file, fault.place.line) {
             let _ = write!(site, " ({file}:{line})");
         }
-        self.sites.entry(site).or_default().add(cost);
-        self.pages.entry(fault.va & !0xfff).or_default().add(cost);
+        count(&mut self.sites, site, cost);
+        count(&mut self.pages, fault.va & !0xfff, cost);
     }
 
     fn free_pages(&mut self, free: u64, before: u64) {
@@ -91,7 +95,8 @@ impl<W: Write> Summary<W> {
         seen.end = free;
     }
 
-    fn report(&self) -> String {
+    /// The tables.
+    pub fn report(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = self.report_outcomes(&mut text);
@@ -209,32 +214,6 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 * 100.0 / whole as f64)
 }
 
-impl<W: Write> Sink for Summary<W> {
-    fn record(&mut self, record: &Record) -> io::Result<()> {
-        if let Some(at) = record.at() {
-            self.total_insns = self.total_insns.max(at.insns);
-        }
-        match record {
-            Record::Fault(fault) => self.fault(fault),
-            Record::FrameAllocated(frame) => self.free_pages(frame.free, frame.free + 1),
-            Record::FrameFreed(frame) => self.free_pages(frame.free, frame.free.saturating_sub(1)),
-            Record::TlbMissed { cause, .. } => *self.misses.entry(*cause).or_default() += 1,
-            Record::Finding { .. } => self.findings += 1,
-            Record::End { fault_traps, .. } => self.fault_traps = *fault_traps,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        if !std::mem::replace(&mut self.reported, true) {
-            let report = self.report();
-            self.out.write_all(report.as_bytes())?;
-        }
-        self.out.flush()
-    }
-}
-
 /// Whether an outcome means that the process got its page.
 pub fn is_resolved(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::Killed | Outcome::Unresolved | Outcome::NeverReturned)
@@ -250,9 +229,9 @@ mod tests {
         let mut killed = fault.clone();
         killed.outcome = Outcome::Killed;
         killed.cost = None;
-        let mut summary = Summary::new(Vec::new());
+        let mut summary = Summary::default();
         for fault in [fault.clone(), fault, killed] {
-            summary.record(&Record::Fault(fault)).expect("a vector takes everything");
+            summary.add(&Record::Fault(fault));
         }
         let text = summary.report();
         assert!(text.contains("Page faults: 3"), "{text}");

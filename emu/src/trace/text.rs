@@ -9,6 +9,7 @@ use super::record::{
     Access, Fault, Frame, MissCause, Moment, Outcome, Place, Reason, Record, Via, Who,
 };
 use super::sink::Sink;
+use super::summary::Summary;
 
 /// The heading above fault lines.
 pub fn heading() -> String {
@@ -18,25 +19,31 @@ pub fn heading() -> String {
     )
 }
 
-/// Text lines, for people and grep.
+/// Text lines for people and grep, and the summary at the end.
 pub struct Text<W: Write> {
     out: W,
     colour: bool,
+    lines: bool,
     headed: bool,
+    summary: Summary,
 }
 
 impl<W: Write> Text<W> {
-    /// Writes to `out`; `colour` adds terminal colours.
-    pub fn new(out: W, colour: bool) -> Text<W> {
-        Text { out, colour, headed: false }
+    /// Writes to `out`; `colour` adds terminal colours, without `lines` only the summary is
+    /// written.
+    pub fn new(out: W, colour: bool, lines: bool) -> Text<W> {
+        Text { out, colour, lines, headed: false, summary: Summary::default() }
     }
 }
 
 impl<W: Write> Sink for Text<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
+        self.summary.add(record);
+        if !self.lines {
+            return Ok(());
+        }
         if let Record::Fault(fault) = record {
-            if !self.headed {
-                self.headed = true;
+            if !std::mem::replace(&mut self.headed, true) {
                 writeln!(self.out, "{}", heading())?;
             }
             let line = fault_line(fault);
@@ -52,6 +59,7 @@ impl<W: Write> Sink for Text<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.out.write_all(self.summary.report().as_bytes())?;
         self.out.flush()
     }
 }

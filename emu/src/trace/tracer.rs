@@ -14,6 +14,7 @@ use isa::Priv;
 use isa::trap::{Cause, Exception};
 
 use super::awareness::{ProcReader, Programs, read_name};
+use super::kinds::Kinds;
 use super::outputs::Outputs;
 use super::peek;
 use super::record::{
@@ -22,21 +23,6 @@ use super::record::{
 use crate::events::{Events, View};
 use crate::mem::Ram;
 use crate::symbols::Symbols;
-
-/// Which kinds of records are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kinds {
-    /// Page faults.
-    pub faults: bool,
-    /// Frames allocated and freed.
-    pub frames: bool,
-    /// Processes: switched to, made, replaced, ended.
-    pub proc: bool,
-    /// System calls.
-    pub sys: bool,
-    /// Every trap.
-    pub traps: bool,
-}
 
 /// What is known of the guest.
 #[derive(Default)]
@@ -91,6 +77,8 @@ pub struct Tracer {
     free: Option<u64>,
     fault_traps: u64,
     last: Moment,
+    /// Where earlier lives of the machine ended.
+    before: Moment,
 }
 
 /// What the tracer wants to see executed in a foreign kernel.
@@ -112,8 +100,9 @@ enum Probed {
 
 impl Tracer {
     /// A tracer of a machine with that many harts.
-    pub fn new(kinds: Kinds, guest: Guest, harts: usize, outputs: Outputs) -> Tracer {
+    pub fn new(guest: Guest, harts: usize, outputs: Outputs) -> Tracer {
         let probes = guest.kernel.as_ref().map_or_else(Vec::new, probes_of);
+        let kinds = outputs.kinds();
         Tracer {
             kinds,
             guest,
@@ -125,6 +114,7 @@ impl Tracer {
             free: None,
             fault_traps: 0,
             last: Moment::default(),
+            before: Moment::default(),
         }
     }
 
@@ -135,6 +125,25 @@ impl Tracer {
         self.outputs.record(&Record::Header { version: VERSION, kernel, harts, ram, ram_start });
     }
 
+    /// The machine starts again: what was open never returned, and its time goes on from where
+    /// the last life ended.
+    pub fn restarted(&mut self) {
+        self.close_open();
+        self.before = self.last;
+        self.harts.fill(OnHart::default());
+        self.free = None;
+    }
+
+    /// Writes records from now on, or counts on silently.
+    pub fn set_recording(&mut self, on: bool) {
+        self.kinds = if on { self.outputs.kinds() } else { Kinds::default() };
+    }
+
+    /// Whether an output was a pipe that nobody reads any more.
+    pub fn is_unread(&self) -> bool {
+        self.outputs.is_unread()
+    }
+
     /// Page-fault traps that were taken.
     pub fn fault_traps(&self) -> u64 {
         self.fault_traps
@@ -142,19 +151,28 @@ impl Tracer {
 
     /// Ends the trace: faults that are still open never returned. Hands the outputs back.
     pub fn end(mut self, status: i32) -> Outputs {
+        self.close_open();
+        let (at, fault_traps) = (self.last, self.fault_traps);
+        self.outputs.record(&Record::End { at, status, fault_traps });
+        self.outputs
+    }
+
+    fn close_open(&mut self) {
+        self.calls.clear();
         let mut open: Vec<Open> = self.open.drain().map(|(_, open)| open).collect();
         open.sort_by_key(|open| open.fault.at.insns);
         for mut open in open {
             open.fault.outcome = Outcome::NeverReturned;
             self.emit_fault(open.fault);
         }
-        let (at, fault_traps) = (self.last, self.fault_traps);
-        self.outputs.record(&Record::End { at, status, fault_traps });
-        self.outputs
     }
 
     fn moment(&mut self, view: &View) -> Moment {
-        self.last = Moment { ns: view.ns(), insns: view.insns(), hart: view.hart.id as u32 };
+        self.last = Moment {
+            ns: self.before.ns + view.ns(),
+            insns: self.before.insns + view.insns(),
+            hart: view.hart.id as u32,
+        };
         self.last
     }
 
@@ -410,6 +428,21 @@ impl Tracer {
         }
     }
 
+    fn executed(&mut self, view: &View, pc: u64) {
+        let (at, ram) = (self.moment(view), view.ram());
+        let satp = view.hart.csr.satp.bits();
+        let bare = view.hart.privilege == Priv::Machine || satp == 0;
+        let half = |va: u64| {
+            let pa = if bare { Some(va) } else { peek::look(ram, satp, va)?.pa };
+            ram.read::<u16>(pa?).ok().map(u32::from)
+        };
+        let Some(low) = half(pc) else { return };
+        // An instruction of four bytes may lie in two pages.
+        let bits = if low & 3 == 3 { low | half(pc + 2).unwrap_or(0) << 16 } else { low };
+        let text = isa::decode(bits).map_or_else(String::new, |i| isa::disasm(&i, pc).to_string());
+        self.outputs.record(&Record::Insn { at, pc, bits, text });
+    }
+
     fn trapped(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         let (at, who) = (self.moment(view), self.who(view));
         let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
@@ -447,6 +480,12 @@ impl Events for Tracer {
     fn hinted(&mut self, view: &View, _pc: u64, kind: i32) {
         if let Some(kind) = Hint::from_imm(kind) {
             self.hint(view, kind);
+        }
+    }
+
+    fn inst_executed(&mut self, view: &View, pc: u64, _inst: &isa::Inst) {
+        if self.kinds.insn {
+            self.executed(view, pc);
         }
     }
 

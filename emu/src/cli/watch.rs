@@ -1,0 +1,145 @@
+//! From the command line to the tracer: where it writes, and what it knows of the guest.
+
+use std::path::{Path, PathBuf};
+
+use super::args::Args;
+use super::failure::Failure;
+use super::setup;
+use super::trace_args::TraceArgs;
+use crate::symbols::Symbols;
+use crate::trace::awareness::{ProcReader, Programs};
+use crate::trace::kinds::Kinds;
+use crate::trace::outputs::{Format, Look, OutputError, Outputs};
+use crate::trace::tracer::{Guest, Tracer};
+
+/// Largest file that symbols are read from.
+const MAX_FILE: u64 = 256 << 20;
+
+/// The tracer that the command line asks for; `None` when nothing is to be watched.
+pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>, Failure> {
+    let wanted = &args.trace;
+    if !wanted.any() {
+        return if wanted.filter == Default::default() && wanted.symbols.is_empty() {
+            Ok(None)
+        } else {
+            Err(Failure::Usage("-e and --symbols are for a trace: add --trace".to_owned()))
+        };
+    }
+    if wanted.tlb.is_some() || wanted.check.is_some() {
+        return Err(Failure::Usage("--tlb and --check are not there yet".to_owned()));
+    }
+    let guest = guest(args, kernel, beside)?;
+    let outputs = outputs(wanted).map_err(output_failure)?;
+    let mut tracer = Tracer::new(guest, args.smp, outputs);
+    let name = kernel.file_name().unwrap_or_default().to_string_lossy();
+    tracer.begin(&name, args.memory);
+    Ok(Some(tracer))
+}
+
+/// Whether every instruction and every access has to be looked at.
+pub fn needs_every_access(args: &Args) -> bool {
+    args.trace.trace.and_then(|traced| traced.0).is_some_and(|kinds| kinds.insn)
+}
+
+fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
+    let mut outputs = Outputs::new(wanted.filter.clone());
+    let listed = wanted.trace.and_then(|traced| traced.0);
+    let look = Look { lines: !wanted.summary };
+    // The summary tells of free pages as well.
+    let text_kinds = |kinds: Kinds| if wanted.summary { kinds | SUMMED } else { kinds };
+    for path in &wanted.output {
+        let format = Format::of(path)?;
+        let kinds = listed.unwrap_or(format.usual_kinds());
+        let kinds = if format == Format::Text { text_kinds(kinds) } else { kinds };
+        outputs.add_file(path, kinds, look)?;
+    }
+    if wanted.output.is_empty() {
+        let kinds = listed.unwrap_or(Format::Text.usual_kinds());
+        outputs.add_stderr(text_kinds(kinds), look);
+    }
+    Ok(outputs)
+}
+
+/// What the summary counts.
+const SUMMED: Kinds = Kinds {
+    faults: true,
+    tlb: true,
+    frames: true,
+    proc: false,
+    sys: false,
+    traps: false,
+    insn: false,
+};
+
+/// A failure of an output before the run.
+pub fn output_failure(error: OutputError) -> Failure {
+    match error {
+        OutputError::Ending(_) => Failure::Usage(error.to_string()),
+        OutputError::Create { path, error } => Failure::file("cannot write", &path, error),
+        OutputError::Write { .. } => Failure::Output(error.to_string()),
+    }
+}
+
+/// What the kernel's file, the folders of programs and the disk image say.
+fn guest(args: &Args, kernel: &Path, beside: bool) -> Result<Guest, Failure> {
+    // Not every kernel is an ELF file, and not every ELF file has symbols.
+    let kernel_symbols = read(kernel).and_then(|elf| Symbols::from_elf(&elf).ok());
+    let reader = kernel_symbols.as_ref().and_then(ProcReader::from_symbols);
+    let mut programs = Programs::default();
+    for folder in &args.trace.symbols {
+        let entries = std::fs::read_dir(folder)
+            .map_err(|error| Failure::file("cannot read", folder, error))?;
+        add_folder(&mut programs, entries);
+    }
+    for folder in folders_of_programs(kernel) {
+        if let Ok(entries) = std::fs::read_dir(folder) {
+            add_folder(&mut programs, entries);
+        }
+    }
+    for image in setup::images(args, kernel, beside) {
+        add_image(&mut programs, &image);
+    }
+    Ok(Guest { kernel: kernel_symbols, reader, programs })
+}
+
+/// Where builds of xv6 leave the programs: in `user`, beside the kernel or beside its folder.
+fn folders_of_programs(kernel: &Path) -> impl Iterator<Item = PathBuf> {
+    let beside = kernel.parent().map(Path::to_owned);
+    let above = beside.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let above =
+        above.filter(|_| beside.as_deref().is_some_and(|folder| folder.ends_with("kernel")));
+    beside.into_iter().chain(above).map(|folder| folder.join("user"))
+}
+
+fn add_folder(programs: &mut Programs, entries: std::fs::ReadDir) {
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(elf) = read(&path) {
+            programs.add(name.trim_start_matches('_'), &elf);
+        }
+    }
+}
+
+/// The programs in an image of xv6's file system.
+fn add_image(programs: &mut Programs, image: &Path) {
+    let Some(image) = read(image).and_then(|bytes| fs_image::Image::open(bytes).ok()) else {
+        return;
+    };
+    for entry in image.list("/").unwrap_or_default() {
+        let name = String::from_utf8_lossy(&entry.name);
+        if let Ok(elf) = image.get(&name) {
+            programs.add(&name, &elf);
+        }
+    }
+}
+
+/// A file that is not absurdly large.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let meta = std::fs::metadata(path).ok()?;
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        return None;
+    }
+    std::fs::read(path).ok()
+}
