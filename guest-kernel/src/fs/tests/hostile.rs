@@ -187,7 +187,7 @@ fn a_directory_below_itself_stops_nobody() {
     let (done, all_done) = mpsc::channel();
     // Each call looks at a directory and at the one below it: a and b, or b and a.
     for path in ["a/b", "a/b/a", "a/b/a/b", "a/b/x"] {
-        let (mut p, done) = (fs.process(), done.clone());
+        let (p, done) = (fs.process(), done.clone());
         thread::spawn(move || {
             for _ in 0..2000 {
                 let result = match path {
