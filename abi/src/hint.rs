@@ -30,6 +30,9 @@ pub enum Hint {
     SyscallReturned = 10,
     /// A program asks for a mark in the trace: a0, a1, a2 are its own.
     Mark = 11,
+    /// The kernel begins to handle a page fault, its own walk's or a trap's: a0 virtual address,
+    /// a1 access (0 read, 1 write, 2 execute), a2 satp.
+    FaultBegan = 12,
 }
 
 impl Hint {
@@ -47,6 +50,7 @@ impl Hint {
             9 => Hint::SyscallEntered,
             10 => Hint::SyscallReturned,
             11 => Hint::Mark,
+            12 => Hint::FaultBegan,
             _ => return None,
         })
     }

@@ -52,14 +52,26 @@ fn members<R: Reader>(
             continue;
         }
         let name = text(dwarf, unit, entry.attr_value(gimli::DW_AT_name)?)?;
-        let at = entry
-            .attr_value(gimli::DW_AT_data_member_location)?
-            .and_then(|value| value.udata_value());
+        let at = entry.attr_value(gimli::DW_AT_data_member_location)?;
+        let at = at.and_then(|value| offset_of(value, unit.encoding()));
         if let (Some(name), Some(at)) = (name, at) {
             found.insert(name, at);
         }
     }
     Ok(found)
+}
+
+/// A member's offset: a number, or in DWARF 2 an expression that adds one.
+fn offset_of<R: Reader>(value: AttributeValue<R>, encoding: gimli::Encoding) -> Option<u64> {
+    let mut bytes = match value {
+        AttributeValue::Exprloc(expression) => expression.0,
+        AttributeValue::Block(bytes) => bytes,
+        number => return number.udata_value(),
+    };
+    match gimli::Operation::parse(&mut bytes, encoding).ok()? {
+        gimli::Operation::PlusConstant { value } => Some(value),
+        _ => None,
+    }
 }
 
 fn text<R: Reader>(

@@ -41,14 +41,22 @@ impl ProcReader {
 
     /// Process id and name of what a hart runs; nothing between processes.
     pub fn current(&self, ram: &Ram, hart: u64) -> Option<(i32, String)> {
-        let cpu = self.cpus.checked_add(hart.checked_mul(self.cpu_size)?)?;
-        let proc = ram.read::<u64>(cpu.checked_add(self.cpu_proc)?).ok()?;
-        if proc == 0 {
-            return None;
-        }
+        let proc = self.proc(ram, hart)?;
         let pid = ram.read::<u32>(proc.checked_add(self.proc_pid)?).ok()? as i32;
         let name = read_name(ram, proc.checked_add(self.proc_name)?);
         Some((pid, name))
+    }
+
+    /// Process id of what a hart runs.
+    pub fn pid(&self, ram: &Ram, hart: u64) -> Option<i32> {
+        let proc = self.proc(ram, hart)?;
+        Some(ram.read::<u32>(proc.checked_add(self.proc_pid)?).ok()? as i32)
+    }
+
+    fn proc(&self, ram: &Ram, hart: u64) -> Option<u64> {
+        let cpu = self.cpus.checked_add(hart.checked_mul(self.cpu_size)?)?;
+        let proc = ram.read::<u64>(cpu.checked_add(self.cpu_proc)?).ok()?;
+        (proc != 0).then_some(proc)
     }
 }
 

@@ -112,6 +112,7 @@ const WORDS: &[&str] = &[
     "remapped",
     "spurious",
     "unresolved",
+    "refused",
     "killed",
     "never",
 ];

@@ -139,6 +139,8 @@ pub enum Outcome {
     Spurious,
     /// The handler returned to the same place and the table still forbids the access.
     Unresolved,
+    /// A system call needed the page and did not get it: the call fails, the process goes on.
+    Refused,
     /// The process was ended.
     Killed,
     /// The trace ended first.
@@ -157,6 +159,7 @@ impl Outcome {
             Outcome::Remapped { .. } => "remapped",
             Outcome::Spurious => "spurious",
             Outcome::Unresolved => "unresolved",
+            Outcome::Refused => "refused",
             Outcome::Killed => "killed",
             Outcome::NeverReturned => "never returned",
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::record::{Fault, MissCause, Outcome, Record};
+use super::record::{Fault, MissCause, Record};
 use super::text;
 
 /// Rows of a "top" table.
@@ -83,7 +83,7 @@ impl Summary {
         count(&mut self.processes, (fault.who.pid, name), cost);
         let mut site = text::function(&fault.place);
         if let (Some(file), Some(line)) = (&fault.place.file, fault.place.line) {
-            let _ = write!(site, " ({file}:{line})");
+            let _ = write!(site, " ({}:{line})", text::short_file(file));
         }
         count(&mut self.sites, site, cost);
         count(&mut self.pages, fault.va & !0xfff, cost);
@@ -214,14 +214,10 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 * 100.0 / whole as f64)
 }
 
-/// Whether an outcome means that the process got its page.
-pub fn is_resolved(outcome: &Outcome) -> bool {
-    !matches!(outcome, Outcome::Killed | Outcome::Unresolved | Outcome::NeverReturned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::record::Outcome;
 
     #[test]
     fn faults_are_counted_by_outcome_process_site_and_page() {

@@ -68,7 +68,9 @@ impl<W: Write> Sink for Text<W> {
 fn colour_of(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Killed => Some("31"),
-        Outcome::Spurious | Outcome::Unresolved | Outcome::NeverReturned => Some("33"),
+        Outcome::Spurious | Outcome::Unresolved | Outcome::Refused | Outcome::NeverReturned => {
+            Some("33")
+        }
         Outcome::Copied { .. } => Some("36"),
         _ => None,
     }
@@ -87,7 +89,7 @@ pub fn fault_line(fault: &Fault) -> String {
         head(&fault.at, &fault.who),
         clip(fault.who.name.as_deref().unwrap_or("-"), 7),
         access,
-        format!("{:x}", fault.va),
+        address(fault.va),
         clip(&function(&fault.place), 19),
         pte_bits(fault.pte),
         fault.level,
@@ -96,6 +98,15 @@ pub fn fault_line(fault: &Fault) -> String {
         cost,
         free,
     )
+}
+
+/// An address in at most ten columns: long ones keep both ends.
+fn address(va: u64) -> String {
+    let text = format!("{va:x}");
+    match text.len() {
+        ..=10 => text,
+        long => format!("{}.{}", &text[..1], &text[long - 8..]),
+    }
 }
 
 /// Time in seconds, hart and process id.
@@ -122,16 +133,41 @@ pub fn access_word(access: Access) -> &'static str {
 pub fn function(place: &Place) -> String {
     match (&place.function, place.offset) {
         (Some(function), Some(offset)) => {
-            // Long names keep their end, where the function itself is named.
             let offset = format!("+0x{offset:x}");
-            let room = 19usize.saturating_sub(offset.len());
-            let skip = function.chars().count().saturating_sub(room);
-            let name: String = function.chars().skip(skip).collect();
+            let name = clip(&short_name(function), 19usize.saturating_sub(offset.len()));
             format!("{name}{offset}")
         }
-        (Some(function), None) => function.clone(),
+        (Some(function), None) => short_name(function),
         _ => format!("{:x}", place.pc),
     }
+}
+
+/// A function's own name, without the modules and types around it. A closure keeps the name of
+/// the function that it is in.
+fn short_name(function: &str) -> String {
+    let (mut depth, mut start, mut parts) = (0u32, 0, Vec::new());
+    for (at, byte) in function.bytes().enumerate() {
+        match byte {
+            b'<' | b'{' | b'(' => depth += 1,
+            b'>' | b'}' | b')' => depth = depth.saturating_sub(1),
+            b':' if depth == 0 => {
+                parts.push(&function[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&function[start..]);
+    parts.retain(|part| !part.is_empty() && !part.starts_with('<'));
+    let closures = parts.iter().rev().take_while(|part| part.starts_with('{')).count();
+    let own = parts.len().saturating_sub(closures + 1);
+    if parts.is_empty() { function.to_owned() } else { parts[own..].concat() }
+}
+
+/// A source file's name with the folder that it is in.
+pub fn short_file(file: &str) -> &str {
+    let start = file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    &file[start..]
 }
 
 /// The PTE's low bits as letters; all dashes for an absent one.
@@ -183,25 +219,31 @@ fn outcome(fault: &Fault) -> String {
         Outcome::Remapped { pa, .. } => format!("remapped {:x}", frame(*pa)),
         Outcome::Spurious => "spurious".to_owned(),
         Outcome::Unresolved => "UNRESOLVED".to_owned(),
-        Outcome::Killed => format!("KILLED {}", refusal(fault.reason)),
+        Outcome::Refused => format!("refused {}", refusal(fault)),
+        Outcome::Killed => format!("KILLED {}", refusal(fault)),
         Outcome::NeverReturned => "never returned".to_owned(),
     }
 }
 
-/// The reason as a few words.
-pub fn refusal(reason: Reason) -> &'static str {
-    match reason {
-        Reason::NotCanonical => "not canonical",
-        Reason::Invalid => "not mapped",
-        Reason::Reserved => "reserved encoding",
-        Reason::NotUser => "not a user page",
-        Reason::UserFromSupervisor => "a user page",
-        Reason::NoRead => "not readable",
-        Reason::NoWrite => "not writable",
-        Reason::NoExec => "not executable",
-        Reason::Misaligned => "misaligned superpage",
-        Reason::NeedA => "accessed bit clear",
-        Reason::NeedD => "dirty bit clear",
+/// Why a page was not to be had, in a few words: the kernel's, where it said so.
+pub fn refusal(fault: &Fault) -> &'static str {
+    match (fault.class.as_deref(), fault.reason) {
+        (Some("OutOfMemory"), _) => "out of memory",
+        (Some("Guard"), _) => "stack guard",
+        (Some("BeyondBreak"), _) => "beyond the break",
+        (Some("Protection"), Reason::Invalid) => "not allowed",
+        (Some("ExecNx"), _) => "not executable",
+        (_, Reason::NotCanonical) => "not canonical",
+        (_, Reason::Invalid) => "not mapped",
+        (_, Reason::Reserved) => "reserved encoding",
+        (_, Reason::NotUser) => "not a user page",
+        (_, Reason::UserFromSupervisor) => "a user page",
+        (_, Reason::NoRead) => "not readable",
+        (_, Reason::NoWrite) => "not writable",
+        (_, Reason::NoExec) => "not executable",
+        (_, Reason::Misaligned) => "misaligned superpage",
+        (_, Reason::NeedA) => "accessed bit clear",
+        (_, Reason::NeedD) => "dirty bit clear",
     }
 }
 
@@ -325,7 +367,16 @@ pub(crate) mod tests {
         fault.place.offset = Some(0x12345);
         fault.va = u64::MAX >> 26;
         assert!(fault_line(&fault).chars().count() <= 118, "{}", fault_line(&fault));
-        assert!(fault_line(&fault).contains("nction+0x12345"));
+        assert!(fault_line(&fault).contains(" function+0x12345"));
+        let names = [
+            ("<alloc::Global as core::Alloc<x::Y>>::alloc::<z::T>", "alloc"),
+            ("user::sh::run_one::{closure#0}", "run_one{closure#0}"),
+            ("main", "main"),
+            ("<a::b>", "<a::b>"),
+        ];
+        for (long, short) in names {
+            assert_eq!(short_name(long), short);
+        }
         assert!(heading().chars().count() <= 118);
     }
 

@@ -99,6 +99,7 @@ impl AddressSpace {
     /// May sleep, reading a file: the caller holds no lock.
     pub fn fault(&mut self, va: u64, access: Access) -> Result<Resolved, Kill> {
         let page = page_down(va);
+        arch::hint(Hint::FaultBegan, va, access as u64, self.satp());
         #[cfg(not(feature = "mutants"))]
         let result = self.resolve(page, access);
         #[cfg(feature = "mutants")]

@@ -27,5 +27,5 @@ macro_rules! emit {
 pub fn hint(kind: Hint, a0: u64, a1: u64, a2: u64) {
     emit!(kind, a0, a1, a2;
         ProcSwitched Forked Execed Exited FrameAllocated FrameFreed FrameRefs
-        FaultClassified SyscallEntered SyscallReturned Mark);
+        FaultBegan FaultClassified SyscallEntered SyscallReturned Mark);
 }

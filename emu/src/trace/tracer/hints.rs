@@ -1,0 +1,81 @@
+//! What the in-tree kernel says of itself.
+
+use abi::hint::Hint;
+use isa::Priv;
+
+use super::Tracer;
+use super::infer::class_name;
+use crate::events::View;
+use crate::trace::awareness::read_name;
+use crate::trace::record::{Access, Record, Who};
+
+impl Tracer {
+    pub(super) fn hint(&mut self, view: &View, kind: i32) {
+        let Some(kind) = Hint::from_imm(kind) else { return };
+        // Programs may set marks; the rest is the kernel's to say.
+        if view.hart.privilege == Priv::User && kind != Hint::Mark {
+            return;
+        }
+        let [a0, a1, a2] = [10, 11, 12].map(|register| view.hart.x(register));
+        match kind {
+            Hint::ProcSwitched => {
+                let name = Some(read_name(view.ram(), a1));
+                let who = Who { pid: Some(a0 as i32), name, satp: a2 };
+                self.process_hint(view, who, |at, who| Record::ProcSwitched { at, who });
+            }
+            Hint::Execed => {
+                let name = Some(read_name(view.ram(), a1));
+                let who = Who { pid: Some(a0 as i32), name, ..self.who(view) };
+                self.process_hint(view, who, |at, who| Record::Execed { at, who });
+            }
+            Hint::Forked if self.kinds.proc => {
+                let (at, who, child) = (self.moment(view), self.who(view), a1 as i32);
+                self.outputs.record(&Record::Forked { at, who, child });
+            }
+            Hint::Exited => {
+                let who = Who { pid: Some(a0 as i32), ..self.who(view) };
+                self.exited(view, who, a1 as i32);
+            }
+            Hint::FrameAllocated => self.frame_allocated(view, a0, a1),
+            Hint::FrameFreed => self.frame_freed(view, a0, a1),
+            Hint::FrameRefs => {
+                let old = |pa: u64| pa & !0xfff == a0;
+                if let Some(open) = self.handled(view).filter(|o| o.before.pa.is_some_and(old)) {
+                    open.refs.get_or_insert(a1 as u32);
+                }
+            }
+            Hint::FaultBegan => {
+                let access = [Access::Load, Access::Store, Access::Fetch].get(a1 as usize).copied();
+                // Only a system call begins one without a trap.
+                if let Some(access) = access {
+                    self.open_soft(view, a0, a2, access);
+                }
+            }
+            Hint::FaultClassified => {
+                if let Some(open) = self.handled(view) {
+                    open.fault.class = class_name(a1);
+                }
+                self.close_soft(view);
+            }
+            Hint::Mark => {
+                let (at, who) = (self.moment(view), self.who(view));
+                self.outputs.record(&Record::Mark { at, who, values: [a0, a1, a2] });
+            }
+            // Known from the traps themselves.
+            Hint::Forked | Hint::SyscallEntered | Hint::SyscallReturned => {}
+        }
+    }
+
+    fn process_hint(
+        &mut self,
+        view: &View,
+        who: Who,
+        record: impl Fn(crate::trace::record::Moment, Who) -> Record,
+    ) {
+        self.harts[view.hart.id].hinted = Some(who.clone());
+        if self.kinds.proc {
+            let at = self.moment(view);
+            self.outputs.record(&record(at, who));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the kernel made of a fault, from the page table and the frames before and after.
+
+use abi::hint::FaultClass;
+
+use super::Open;
+use crate::mem::Ram;
+use crate::trace::peek;
+use crate::trace::record::{Access, Fault, Outcome, Reason};
+
+/// The outcome of a fault that is over. `counted`: frames that are allocated are known, so one
+/// that was not allocated in between had other users.
+pub fn outcome(ram: &Ram, open: &Open, counted: bool) -> Outcome {
+    let refused = if open.soft { Outcome::Refused } else { Outcome::Unresolved };
+    let Some(after) = peek::look(ram, open.satp, open.fault.va) else { return refused };
+    let (Some(pa), true) = (after.pa.map(|pa| pa & !0xfff), allows(after.pte, &open.fault)) else {
+        return refused;
+    };
+    let fresh = !counted || open.allocated.contains(&pa);
+    match open.before.pa.map(|pa| pa & !0xfff) {
+        Some(_) if after.pte & !AD == open.before.pte & !AD => Outcome::Spurious,
+        Some(old) if old == pa && open.fault.reason == Reason::NoWrite => {
+            Outcome::MadeWritable { pa }
+        }
+        Some(old) if old == pa => Outcome::Remapped { pa, pte: after.pte },
+        // The old frame may be freed by now, and hold something else.
+        Some(old)
+            if fresh && (open.fault.reason == Reason::NoWrite || peek::is_same(ram, old, pa)) =>
+        {
+            Outcome::Copied { from: old, to: pa, refs: open.refs }
+        }
+        _ if !fresh => Outcome::Joined { pa },
+        _ if open.fault.class.as_deref() == Some("FileFill") => Outcome::Filled { pa },
+        _ if peek::is_zero(ram, pa) => Outcome::Zeroed { pa },
+        _ => Outcome::Filled { pa },
+    }
+}
+
+/// The accessed and the dirty bit.
+const AD: u64 = 0b1100_0000;
+
+/// Whether a leaf allows what the fault attempted.
+pub fn allows(pte: u64, fault: &Fault) -> bool {
+    let needed = match fault.access {
+        Access::Load => 1 << 1,
+        Access::Store => 1 << 2,
+        Access::Fetch => 1 << 3,
+    };
+    pte & needed != 0 && (!fault.user || pte & 1 << 4 != 0)
+}
+
+/// The reason that a walk would give for an access from user mode.
+pub fn reason_of(pte: u64, access: Access) -> Reason {
+    match access {
+        _ if pte & 1 == 0 => Reason::Invalid,
+        _ if pte & 1 << 4 == 0 => Reason::NotUser,
+        Access::Load => Reason::NoRead,
+        Access::Store => Reason::NoWrite,
+        Access::Fetch => Reason::NoExec,
+    }
+}
+
+/// The in-tree kernel's own name for what it met.
+pub fn class_name(class: u64) -> Option<String> {
+    let class = CLASSES.iter().find(|known| **known as u64 == class)?;
+    Some(format!("{class:?}"))
+}
+
+const CLASSES: [FaultClass; 12] = [
+    FaultClass::Lazy,
+    FaultClass::CowCopy,
+    FaultClass::CowLast,
+    FaultClass::SharedJoin,
+    FaultClass::FileFill,
+    FaultClass::Spurious,
+    FaultClass::Protection,
+    FaultClass::Guard,
+    FaultClass::BeyondBreak,
+    FaultClass::ExecNx,
+    FaultClass::Unmapped,
+    FaultClass::OutOfMemory,
+];
+
+/// The access as a record has it.
+pub fn access(access: crate::mmu::Access) -> Access {
+    match access {
+        crate::mmu::Access::Fetch => Access::Fetch,
+        crate::mmu::Access::Load => Access::Load,
+        crate::mmu::Access::Store => Access::Store,
+    }
+}
+
+/// The reason as a record has it.
+pub fn reason(reason: crate::mmu::Reason) -> Reason {
+    use crate::mmu::Reason as Walk;
+    match reason {
+        Walk::NotCanonical => Reason::NotCanonical,
+        Walk::Reserved => Reason::Reserved,
+        Walk::NotUser => Reason::NotUser,
+        Walk::UserFromSupervisor => Reason::UserFromSupervisor,
+        Walk::NoRead => Reason::NoRead,
+        Walk::NoWrite => Reason::NoWrite,
+        Walk::NoExec => Reason::NoExec,
+        Walk::Misaligned => Reason::Misaligned,
+        Walk::NeedA => Reason::NeedA,
+        Walk::NeedD => Reason::NeedD,
+        // The others are access faults and never open a page fault.
+        Walk::Invalid | Walk::Pmp | Walk::TablePmp | Walk::NoDevice | Walk::TableNotMemory => {
+            Reason::Invalid
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The tracer: joins the machine's events into records.
+//!
+//! A page fault is three things that happen far apart: the trap, what the kernel does about it,
+//! and the return to the same instruction — or the end of the process. The tracer keeps the first
+//! until the last, and infers what the kernel did from the page table and the frames in between.
+//! That works on any kernel; the in-tree kernel's hints and a foreign kernel's symbols and debug
+//! information add names and counts.
+
+mod calls;
+mod faults;
+mod hints;
+mod infer;
+mod probes;
+mod probing;
+
+use std::collections::HashMap;
+
+use isa::Priv;
+use isa::trap::{Cause, Exception};
+
+use self::calls::Call;
+use self::faults::{Open, Slot};
+use self::probes::{Probe, probes_of};
+use self::probing::Copy;
+use super::awareness::{ProcReader, Programs};
+use super::kinds::Kinds;
+use super::outputs::Outputs;
+use super::peek;
+use super::record::{Frame, Moment, Place, Record, VERSION, Who};
+use crate::events::{Events, View};
+use crate::mem::Ram;
+use crate::symbols::Symbols;
+
+/// What is known of the guest.
+#[derive(Default)]
+pub struct Guest {
+    /// The kernel's symbols.
+    pub kernel: Option<Symbols>,
+    /// How to find out which process runs.
+    pub reader: Option<ProcReader>,
+    /// The user programs.
+    pub programs: Programs,
+}
+
+/// What a hart is doing.
+#[derive(Clone, Default)]
+struct OnHart {
+    /// The process, as the kernel's hints say.
+    hinted: Option<Who>,
+    /// Whose trap is being handled, when only address spaces tell processes apart.
+    handling: Option<i64>,
+    /// Why the coming page-fault trap is taken.
+    refused: Option<crate::mmu::Fault>,
+    /// The process that was last seen in user mode.
+    ran: Option<(i64, Option<String>)>,
+}
+
+/// Joins events into records and hands them to the outputs.
+pub struct Tracer {
+    kinds: Kinds,
+    guest: Guest,
+    probes: Vec<Probe>,
+    outputs: Outputs,
+    harts: Vec<OnHart>,
+    open: HashMap<Slot, Open>,
+    calls: HashMap<i64, Call>,
+    /// Calls of `kfree` by stack pointer: the frame.
+    freeing: HashMap<u64, u64>,
+    /// Calls of the copy functions by stack pointer.
+    copying: HashMap<u64, Copy>,
+    free: Option<u64>,
+    /// A frame was allocated: until then, what is freed is the memory that the kernel found.
+    allocates: bool,
+    fault_traps: u64,
+    last: Moment,
+    /// Where earlier lives of the machine ended.
+    before: Moment,
+}
+
+/// Calls that are kept in mind; a kernel that never returns from them must not fill memory.
+const MAX_PENDING: usize = 1 << 12;
+
+impl Tracer {
+    /// A tracer of a machine with that many harts.
+    pub fn new(guest: Guest, harts: usize, outputs: Outputs) -> Tracer {
+        let probes = guest.kernel.as_ref().map_or_else(Vec::new, probes_of);
+        Tracer {
+            kinds: outputs.kinds(),
+            guest,
+            probes,
+            outputs,
+            harts: vec![OnHart::default(); harts],
+            open: HashMap::new(),
+            calls: HashMap::new(),
+            freeing: HashMap::new(),
+            copying: HashMap::new(),
+            free: None,
+            allocates: false,
+            fault_traps: 0,
+            last: Moment::default(),
+            before: Moment::default(),
+        }
+    }
+
+    /// Writes the header.
+    pub fn begin(&mut self, kernel: &str, ram: u64) {
+        let harts = self.harts.len() as u32;
+        let (kernel, ram_start) = (kernel.to_owned(), crate::board::RAM_BASE);
+        self.outputs.record(&Record::Header { version: VERSION, kernel, harts, ram, ram_start });
+    }
+
+    /// The machine starts again: what was open never returned, and its time goes on from where
+    /// the last life ended.
+    pub fn restarted(&mut self) {
+        self.close_open();
+        self.before = self.last;
+        self.harts.fill(OnHart::default());
+        self.calls.clear();
+        self.freeing.clear();
+        self.copying.clear();
+        (self.free, self.allocates) = (None, false);
+    }
+
+    /// Writes records from now on, or counts on silently.
+    pub fn set_recording(&mut self, on: bool) {
+        self.kinds = if on { self.outputs.kinds() } else { Kinds::default() };
+    }
+
+    /// Whether an output was a pipe that nobody reads any more.
+    pub fn is_unread(&self) -> bool {
+        self.outputs.is_unread()
+    }
+
+    /// Page-fault traps that were taken.
+    pub fn fault_traps(&self) -> u64 {
+        self.fault_traps
+    }
+
+    /// Ends the trace: faults that are still open never returned. Hands the outputs back.
+    pub fn end(mut self, status: i32) -> Outputs {
+        self.close_open();
+        let (at, fault_traps) = (self.last, self.fault_traps);
+        self.outputs.record(&Record::End { at, status, fault_traps });
+        self.outputs
+    }
+
+    fn moment(&mut self, view: &View) -> Moment {
+        self.last = Moment {
+            ns: self.before.ns + view.ns(),
+            insns: self.before.insns + view.insns(),
+            hart: view.hart.id as u32,
+        };
+        self.last
+    }
+
+    /// The process that a hart runs.
+    fn who(&self, view: &View) -> Who {
+        let satp = view.hart.csr.satp.bits();
+        if let Some(who) = self.harts[view.hart.id].hinted.clone() {
+            return Who { satp, ..who };
+        }
+        let current =
+            self.guest.reader.and_then(|reader| reader.current(view.ram(), view.hart.id as u64));
+        let (pid, name) = current.map_or((None, None), |(pid, name)| (Some(pid), Some(name)));
+        Who { pid, name, satp }
+    }
+
+    /// What stands for the process that a hart works for, in its own code or in the kernel's.
+    fn key(&self, view: &View) -> i64 {
+        let hart = &self.harts[view.hart.id];
+        let hinted = hart.hinted.as_ref().and_then(|who| who.pid);
+        let pid = hinted.or_else(|| self.guest.reader?.pid(view.ram(), view.hart.id as u64));
+        match (pid, hart.handling) {
+            (Some(pid), _) => i64::from(pid),
+            (None, Some(handling)) => handling,
+            (None, None) => key_of(None, view.hart.csr.satp.bits()),
+        }
+    }
+
+    /// What the instruction at `pc` belongs to: the kernel, or the program of `satp`.
+    fn place(&mut self, ram: &Ram, pc: u64, satp: u64, user: bool) -> Place {
+        let known = if user {
+            peek::look(ram, satp, pc)
+                .and_then(|seen| seen.pa)
+                .and_then(|pa| self.guest.programs.place(ram, pc, pa))
+        } else {
+            self.guest.kernel.as_ref().map(|kernel| kernel.place(pc))
+        };
+        known.unwrap_or(Place { pc, ..Place::default() })
+    }
+
+    fn frame_allocated(&mut self, view: &View, pa: u64, free: u64) {
+        (self.free, self.allocates) = (Some(free), true);
+        if let Some(open) = self.handled(view) {
+            open.allocated.push(pa);
+            open.fault.allocated += 1;
+        } else if !self.copying.is_empty() {
+            self.allocated_in_copy(self.key(view), pa);
+        }
+        self.frame(view, pa, free, Record::FrameAllocated);
+    }
+
+    fn frame_freed(&mut self, view: &View, pa: u64, free: u64) {
+        self.free = Some(free);
+        if !self.allocates {
+            return;
+        }
+        if let Some(open) = self.handled(view) {
+            open.fault.freed += 1;
+        }
+        self.frame(view, pa, free, Record::FrameFreed);
+    }
+
+    fn frame(&mut self, view: &View, pa: u64, free: u64, record: fn(Frame) -> Record) {
+        if self.kinds.frames {
+            let (at, who) = (self.moment(view), self.who(view));
+            // The allocator's caller: its return address is the best guess without a stack walk.
+            let caller = self.guest.kernel.as_ref().map(|kernel| kernel.place(view.hart.x(1)));
+            self.outputs.record(&record(Frame { at, who, pa, free, caller }));
+        }
+    }
+
+    /// A process ends: what it has open ends with it.
+    fn exited(&mut self, view: &View, who: Who, status: i32) {
+        let key = key_of(who.pid, who.satp);
+        self.close_killed(key);
+        if let Some(call) = self.calls.remove(&key) {
+            self.emit_call(call, None, None);
+        }
+        if self.kinds.proc {
+            let at = self.moment(view);
+            self.outputs.record(&Record::Exited { at, who, status });
+        }
+    }
+
+    fn executed(&mut self, view: &View, pc: u64) {
+        let (at, ram) = (self.moment(view), view.ram());
+        let satp = view.hart.csr.satp.bits();
+        let bare = view.hart.privilege == Priv::Machine || satp == 0;
+        let half = |va: u64| {
+            let pa = if bare { Some(va) } else { peek::look(ram, satp, va)?.pa };
+            ram.read::<u16>(pa?).ok().map(u32::from)
+        };
+        let Some(low) = half(pc) else { return };
+        // An instruction of four bytes may lie in two pages.
+        let bits = if low & 3 == 3 { low | half(pc + 2).unwrap_or(0) << 16 } else { low };
+        let text = isa::decode(bits).map_or_else(String::new, |i| isa::disasm(&i, pc).to_string());
+        self.outputs.record(&Record::Insn { at, pc, bits, text });
+    }
+
+    fn trapped(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
+        let (at, who) = (self.moment(view), self.who(view));
+        let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
+        let what = cause.name().to_owned();
+        self.outputs.record(&Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
+    }
+
+    /// The process is back in user mode, or another one is there.
+    fn back_in_user_mode(&mut self, view: &View) {
+        let key = self.key(view);
+        let hart = &mut self.harts[view.hart.id];
+        hart.handling = None;
+        let hinted = hart.hinted.is_some();
+        self.user_returned(view, key);
+        self.call_returned(view, key);
+        if self.kinds.proc && !hinted {
+            let who = self.who(view);
+            let runs = (key, who.name.clone());
+            if self.harts[view.hart.id].ran.as_ref() != Some(&runs) {
+                self.harts[view.hart.id].ran = Some(runs);
+                let at = self.moment(view);
+                self.outputs.record(&Record::ProcSwitched { at, who });
+            }
+        }
+    }
+}
+
+impl Events for Tracer {
+    const PROBES: bool = true;
+
+    fn page_faulted(&mut self, view: &View, _pc: u64, fault: &crate::mmu::Fault) {
+        self.harts[view.hart.id].refused = Some(*fault);
+    }
+
+    fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
+        if self.kinds.traps {
+            self.trapped(view, cause, tval, pc, from);
+        }
+        match cause {
+            Cause::Exception(
+                Exception::InstPageFault | Exception::LoadPageFault | Exception::StorePageFault,
+            ) => self.open_fault(view, pc, from),
+            Cause::Exception(Exception::EcallU) => self.open_call(view, pc),
+            _ => {}
+        }
+    }
+
+    fn trap_returned(&mut self, view: &View, _pc: u64) {
+        if view.hart.privilege == Priv::User {
+            self.back_in_user_mode(view);
+        } else {
+            self.kernel_returned(view);
+        }
+    }
+
+    fn hinted(&mut self, view: &View, _pc: u64, kind: i32) {
+        self.hint(view, kind);
+    }
+
+    fn inst_executed(&mut self, view: &View, pc: u64, _inst: &isa::Inst) {
+        if self.kinds.insn {
+            self.executed(view, pc);
+        }
+    }
+
+    fn probed(&mut self, view: &View, pc: u64) {
+        if let Ok(index) = self.probes.binary_search_by_key(&pc, |probe| probe.pc) {
+            self.passed(view, self.probes[index]);
+        }
+    }
+
+    fn probes(&self) -> Vec<u64> {
+        self.probes.iter().map(|probe| probe.pc).collect()
+    }
+}
+
+/// What stands for a process: its pid, else its address space.
+fn key_of(pid: Option<i32>, satp: u64) -> i64 {
+    pid.map_or_else(|| -((satp & 0xfff_ffff_ffff) as i64) - 1, i64::from)
+}
