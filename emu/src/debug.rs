@@ -6,7 +6,7 @@ use crate::console::HostConsole;
 use crate::dev::Dma;
 use crate::events::Events;
 use crate::exec::Cpu;
-use crate::hart::csr;
+use crate::hart::{Hart, csr};
 use crate::inspect::{Debuggee, Inspect, Points};
 use crate::machine::{Machine, Stop};
 
@@ -79,6 +79,7 @@ impl<E: Events> Machine<E> {
         }
         self.sys.points = points.clone();
         self.sys.code.drop_all(&mut self.sys.bus.ram);
+        self.harts.iter_mut().for_each(Hart::flush_translations);
     }
 }
 

@@ -46,6 +46,8 @@ pub trait Events {
     const INSNS: bool = false;
     /// Whether [`Events::accessed`] is called for every access; the fast TLB is not used then.
     const ACCESSES: bool = false;
+    /// Whether [`Events::walked`] is called anew after every fence, although nothing changed.
+    const WALKS: bool = false;
     /// Whether [`Events::probed`] is called.
     const PROBES: bool = false;
 
@@ -87,7 +89,7 @@ pub trait Events {
     }
 
     /// The page tables were walked and allow the access; the engine may now access the page
-    /// without asking again, until it is told to forget.
+    /// without asking again, until the tables change or, with [`Events::WALKS`], a fence.
     fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
         let _ = (view, va, access, leaf);
     }

@@ -12,6 +12,7 @@ use crate::exec::code::Code;
 use crate::exec::{Cpu, System, run};
 use crate::hart::{Hart, Wants};
 use crate::inspect::Points;
+use crate::mmu::Tables;
 
 /// Instructions of a turn.
 const TURN: u64 = 10_000;
@@ -109,6 +110,7 @@ impl<E: Events> Machine<E> {
     pub fn with_events(config: MachineConfig, bus: Bus, events: E) -> Machine<E> {
         let source = if config.host_clock { Source::Host } else { Source::Virtual };
         let mut code = Code::new(&bus.ram);
+        let tables = Tables::new(&bus.ram);
         if E::PROBES {
             code.set_probes(events.probes());
         }
@@ -118,6 +120,7 @@ impl<E: Events> Machine<E> {
                 bus,
                 clock: Clock::new(source),
                 code,
+                tables,
                 points: Points::default(),
                 stepping: false,
                 hit: None,
@@ -196,14 +199,14 @@ impl<E: Events> Machine<E> {
             self.last = index;
             hart.reservation = None;
         }
-        for pa in self.sys.bus.ram.take_touched() {
-            self.sys.code.drop_page(&mut self.sys.bus.ram, pa);
-        }
+        self.sys.sync_memory();
         self.sys.code.collect(&mut self.sys.bus.ram);
         if hart.code_epoch != self.sys.code.epoch {
             hart.code_epoch = self.sys.code.epoch;
-            hart.flush_translations();
+            hart.spaces.forget_jumps(&mut hart.ctx.space);
         }
+        hart.catch_up(&self.sys.tables);
+        self.sys.tables.trim();
         let begin = hart.retired();
         let length = match &mut self.lengths {
             None => self.turn,

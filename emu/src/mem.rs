@@ -1,10 +1,11 @@
 //! Guest memory: one anonymous mapping, and the only place that touches it through raw pointers.
 //!
 //! Everything else sees checked accessors by guest physical address, except the execution engine,
-//! whose fast TLB holds host addresses and uses [`load`] and [`store`]. Each page carries a flag
-//! that says whether instructions were decoded from it; writes by devices to such pages are
-//! collected in a list that the machine drains, so that no stale instruction is ever executed.
+//! whose fast TLB holds host addresses and uses [`load`] and [`store`]. Each page carries flags
+//! that say whether instructions were decoded from it or translations derived; writes by devices
+//! to such pages are collected in a list that the machine drains, so that nothing stale is used.
 
+use isa::paging::Pte;
 use memmap2::MmapMut;
 
 use crate::board::RAM_BASE;
@@ -19,8 +20,10 @@ pub struct OutOfRam;
 
 /// Instructions were decoded from this page.
 const CODE: u8 = 1;
-/// The page waits in the list of code pages that a device wrote.
+/// The page waits in the list of those that a device wrote.
 const TOUCHED: u8 = 2;
+/// The page holds PTEs that translations were derived from.
+const TABLE: u8 = 4;
 
 /// Guest memory from [`RAM_BASE`] on, little-endian, zero at reset.
 #[derive(Debug)]
@@ -122,6 +125,12 @@ impl Ram {
         if self.contains(pa, length) { Ok((pa - RAM_BASE) as usize) } else { Err(OutOfRam) }
     }
 
+    /// The guest physical address that the host's address `host`, inside memory, stands for.
+    #[inline]
+    pub(crate) fn guest_address(&self, host: u64) -> u64 {
+        host - self.host.addr() as u64 + RAM_BASE
+    }
+
     /// The host address of guest physical address `pa`, which must be memory.
     #[inline]
     pub(crate) fn host_address(&self, pa: u64) -> Option<u64> {
@@ -137,8 +146,8 @@ impl Ram {
         Ok(unsafe { load(self.host.addr() as u64 + offset as u64) })
     }
 
-    /// Writes one integer; it may be misaligned. Not for pages with decoded code: see
-    /// [`Ram::is_code`].
+    /// Writes one integer; it may be misaligned. Not for pages with decoded code or page tables:
+    /// see [`Ram::is_plain`].
     #[inline]
     pub fn write<T: Scalar>(&mut self, pa: u64, value: T) -> Result<(), OutOfRam> {
         let offset = self.check(pa, T::SIZE)?;
@@ -158,27 +167,47 @@ impl Ram {
         Ok(())
     }
 
-    /// Copies into memory, all or nothing: for devices and loaders. Code pages are remembered.
+    /// Copies into memory, all or nothing: for devices and loaders. Special pages are remembered.
     pub fn dma_write(&mut self, pa: u64, bytes: &[u8]) -> Result<(), OutOfRam> {
         let offset = self.check(pa, bytes.len() as u64)?;
         if bytes.is_empty() {
             return Ok(());
         }
-        self.touch(offset, bytes.len());
+        self.touch(offset, bytes.len(), CODE | TABLE);
+        self.copy(offset, bytes);
+        Ok(())
+    }
+
+    /// Sets bits of a PTE; what was derived from it still holds.
+    pub(crate) fn update_pte(&mut self, pa: u64, pte: Pte) -> Result<(), OutOfRam> {
+        let offset = self.check(pa, 8)?;
+        self.touch(offset, 8, CODE);
+        self.copy(offset, &pte.0.to_le_bytes());
+        Ok(())
+    }
+
+    /// Copies into memory; the caller looks after what is special about the page.
+    pub(crate) fn put(&mut self, pa: u64, bytes: &[u8]) -> Result<(), OutOfRam> {
+        let offset = self.check(pa, bytes.len() as u64)?;
+        self.copy(offset, bytes);
+        Ok(())
+    }
+
+    fn copy(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset as u64 + bytes.len() as u64 <= self.size);
         // SAFETY: the destination is inside the mapping, and `&mut self` excludes every borrow.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.host.add(offset), bytes.len());
         }
-        Ok(())
     }
 
-    /// Writes `length` copies of `byte`, all or nothing. Code pages are remembered.
+    /// Writes `length` copies of `byte`, all or nothing. Special pages are remembered.
     pub fn fill(&mut self, pa: u64, length: u64, byte: u8) -> Result<(), OutOfRam> {
         let offset = self.check(pa, length)?;
         if length == 0 {
             return Ok(());
         }
-        self.touch(offset, length as usize);
+        self.touch(offset, length as usize, CODE | TABLE);
         // SAFETY: `check` proved the range to be inside the mapping; `&mut self` is exclusive.
         unsafe { self.host.add(offset).write_bytes(byte, length as usize) };
         Ok(())
@@ -191,33 +220,59 @@ impl Ram {
         Some(unsafe { std::slice::from_raw_parts(self.host.add(offset), length as usize) })
     }
 
-    /// Puts code pages in `offset..offset + length` (not empty) on the list of touched ones.
-    fn touch(&mut self, offset: usize, length: usize) {
+    /// Puts pages in `offset..offset + length` (not empty) that have one of the flags `special`
+    /// on the list of touched ones.
+    fn touch(&mut self, offset: usize, length: usize, special: u8) {
         let page = PAGE_SIZE as usize;
         for index in offset / page..=(offset + length - 1) / page {
-            if self.flags[index] == CODE {
+            if self.flags[index] & special != 0 && self.flags[index] & TOUCHED == 0 {
                 self.flags[index] |= TOUCHED;
                 self.touched.push(RAM_BASE + index as u64 * PAGE_SIZE);
             }
         }
     }
 
+    fn flags(&self, pa: u64) -> u8 {
+        let index = (pa.wrapping_sub(RAM_BASE) / PAGE_SIZE) as usize;
+        self.flags.get(index).copied().unwrap_or(0)
+    }
+
+    fn set_flag(&mut self, pa: u64, flag: u8, set: bool) {
+        let index = (pa.wrapping_sub(RAM_BASE) / PAGE_SIZE) as usize;
+        if let Some(flags) = self.flags.get_mut(index) {
+            *flags = if set { *flags | flag } else { *flags & !flag };
+        }
+    }
+
     /// Whether instructions were decoded from the page of `pa`.
     #[inline]
     pub(crate) fn is_code(&self, pa: u64) -> bool {
-        let index = (pa.wrapping_sub(RAM_BASE) / PAGE_SIZE) as usize;
-        self.flags.get(index).is_some_and(|flags| flags & CODE != 0)
+        self.flags(pa) & CODE != 0
+    }
+
+    /// Whether translations were derived from the page of `pa`.
+    #[inline]
+    pub(crate) fn is_table(&self, pa: u64) -> bool {
+        self.flags(pa) & TABLE != 0
+    }
+
+    /// Whether neither is the case: the page may be stored to without further ado.
+    #[inline]
+    pub(crate) fn is_plain(&self, pa: u64) -> bool {
+        self.flags(pa) & (CODE | TABLE) == 0
     }
 
     /// Marks the page of `pa`, which must be memory, as holding decoded code, or not.
     pub(crate) fn set_code(&mut self, pa: u64, code: bool) {
-        let index = (pa.wrapping_sub(RAM_BASE) / PAGE_SIZE) as usize;
-        if let Some(flags) = self.flags.get_mut(index) {
-            *flags = if code { *flags | CODE } else { *flags & !CODE };
-        }
+        self.set_flag(pa, CODE, code);
     }
 
-    /// The code pages that devices wrote since the last call, by physical address.
+    /// Marks the page of `pa`, which must be memory, as holding PTEs in use, or not.
+    pub(crate) fn set_table(&mut self, pa: u64, table: bool) {
+        self.set_flag(pa, TABLE, table);
+    }
+
+    /// The special pages that devices wrote since the last call, by physical address.
     pub(crate) fn take_touched(&mut self) -> Vec<u64> {
         let pages = std::mem::take(&mut self.touched);
         for pa in &pages {

@@ -182,8 +182,7 @@ pub struct Code {
     /// Pages that were dropped since the last [`Code::collect`].
     #[expect(clippy::vec_box, reason = "pages move between the lists as they are")]
     dropped: Vec<Box<Page>>,
-    /// Changes when a page gets its first block and when a page is dropped: the harts' caches
-    /// have to follow.
+    /// Changes when blocks are dropped: the harts' jumps have to follow.
     pub epoch: u64,
     decoded: usize,
     /// Where observers look: blocks start there.
@@ -229,7 +228,6 @@ impl Code {
         self.decoded += block.storage.len();
         let slot = &mut self.pages[Code::index(pa)];
         if slot.is_none() {
-            self.epoch += 1;
             ram.set_code(pa, true);
         }
         let page = slot.get_or_insert_with(|| {

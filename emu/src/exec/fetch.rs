@@ -66,13 +66,12 @@ impl<E: Events> Cpu<'_, E> {
         if !whole_page {
             return self.fetch_single(pc, pa);
         }
-        let epoch = self.sys.code.epoch;
-        let found = self.sys.code.find(&mut self.sys.bus.ram, pa);
-        if self.sys.code.epoch != epoch {
-            // The page did not have code before.
-            let host = self.sys.bus.ram.host_address(pa).unwrap_or(0);
-            self.hart.spaces.drop_writes(&mut self.hart.ctx.space, host);
-            self.hart.code_epoch = self.sys.code.epoch;
+        let ram = &mut self.sys.bus.ram;
+        let had_code = ram.is_code(pa);
+        let found = self.sys.code.find(ram, pa);
+        if !had_code && ram.is_code(pa) {
+            self.sys.tables.forbid_writes(ram, pa);
+            self.hart.catch_up(&self.sys.tables);
         }
         match found {
             Found::Block(block) => {
@@ -95,7 +94,7 @@ impl<E: Events> Cpu<'_, E> {
         {
             return Ok((page + offset, true));
         }
-        let pa = self.translate(va, Access::Fetch)?;
+        let (pa, level) = self.translate(va, Access::Fetch)?;
         let privilege = self.hart.privilege;
         let pmp = &self.hart.csr.pmp;
         if !pmp.allows(pa, 2, Access::Fetch, privilege) {
@@ -106,6 +105,7 @@ impl<E: Events> Cpu<'_, E> {
         }
         let whole = pmp.allows(pa - offset, PAGE_SIZE, Access::Fetch, privilege);
         if whole {
+            self.derive(va, level, true);
             self.hart.ctx.space.fill_fetch(va, pa);
         }
         Ok((pa, whole))

@@ -10,7 +10,7 @@ use super::{Cpu, Next};
 use crate::events::{Events, View};
 use crate::hart::{Trap, Wants};
 use crate::mem::PAGE_SIZE;
-use crate::mmu::{Access, Fault, Reason, walk};
+use crate::mmu::{Access, Fault, Reason, tlb, walk};
 
 /// How far `to` is behind `from`.
 fn va_distance(from: u64, to: u64) -> u64 {
@@ -18,30 +18,41 @@ fn va_distance(from: u64, to: u64) -> u64 {
 }
 
 impl<E: Events> Cpu<'_, E> {
-    /// The physical address of `va`. Protection of that address is not checked here.
-    pub(crate) fn translate(&mut self, va: u64, access: Access) -> Result<u64, Fault> {
+    /// The physical address of `va`, and the level of the leaf if there is one. Protection of that
+    /// address is not checked here.
+    pub(crate) fn translate(
+        &mut self,
+        va: u64,
+        access: Access,
+    ) -> Result<(u64, Option<u8>), Fault> {
         let regime = self.hart.regime(access == Access::Fetch);
         if regime.satp.mode == isa::paging::Mode::Bare {
-            return Ok(va);
+            return Ok((va, None));
         }
         let leaf = walk(&mut self.sys.bus.ram, &self.hart.csr.pmp, &regime, va, access)?;
         if leaf.pte != leaf.found {
-            self.sync_code();
+            self.sync_memory();
             self.events.pte_updated(&View { hart: self.hart, sys: self.sys }, va, &leaf);
         }
         self.events.walked(&View { hart: self.hart, sys: self.sys }, va, access, &leaf);
-        Ok(leaf.pa)
+        Ok((leaf.pa, Some(leaf.level)))
     }
 
-    /// Drops decoded code that devices or PTE updates wrote over.
-    pub(crate) fn sync_code(&mut self) {
-        if !self.sys.bus.ram.has_touched() {
-            return;
+    /// To be called before the hart remembers a translation that was found with a leaf at `level`.
+    pub(crate) fn derive(&mut self, va: u64, level: Option<u8>, fetch: bool) {
+        if let Some(level) = level {
+            let (satp, ram) = (self.hart.csr.satp, &mut self.sys.bus.ram);
+            self.sys.tables.derive(ram, satp, va, level, fetch);
+            self.hart.catch_up(&self.sys.tables);
         }
-        for pa in self.sys.bus.ram.take_touched() {
-            self.sys.code.drop_page(&mut self.sys.bus.ram, pa);
+    }
+
+    /// Drops what is wrong because devices or PTE updates wrote memory.
+    pub(crate) fn sync_memory(&mut self) {
+        if self.sys.sync_memory() {
+            self.code_dropped();
         }
-        self.code_dropped();
+        self.hart.catch_up(&self.sys.tables);
     }
 
     /// Decoded code was dropped: no cached jump may lead there, and the present block may be gone.
@@ -51,10 +62,33 @@ impl<E: Events> Cpu<'_, E> {
         self.hart.ctx.wants.0 |= Wants::CHECK;
     }
 
+    /// The physical address of `va` if it is in memory and was located before.
+    #[inline]
+    fn located(&self, va: u64, access: Access) -> Option<u64> {
+        let space = &self.hart.ctx.space;
+        let ram = &self.sys.bus.ram;
+        let at = tlb::index(va);
+        match access {
+            Access::Store => match space.write[at].host(va, 1) {
+                Some(host) => Some(ram.guest_address(host)),
+                None => {
+                    let page = space.guarded(va).filter(|page| !ram.is_plain(*page))?;
+                    Some(page + va % PAGE_SIZE)
+                }
+            },
+            _ => space.read[at].host(va, 1).map(|host| ram.guest_address(host)),
+        }
+    }
+
     /// Translates and checks an access of `length` bytes that does not cross a page; if it is to
     /// memory and the whole page may be accessed, the fast TLB learns it.
     pub(crate) fn locate(&mut self, va: u64, length: u64, access: Access) -> Result<u64, Fault> {
-        let pa = self.translate(va, access)?;
+        if !E::ACCESSES
+            && let Some(pa) = self.located(va, access)
+        {
+            return Ok(pa);
+        }
+        let (pa, level) = self.translate(va, access)?;
         let privilege = self.hart.data_privilege();
         if !self.hart.csr.pmp.allows(pa, length, access, privilege) {
             return Err(Fault::plain(va, access, Reason::Pmp));
@@ -69,12 +103,12 @@ impl<E: Events> Cpu<'_, E> {
         if let Some(host) = self.sys.bus.ram.host_address(pa)
             && self.hart.csr.pmp.allows(page, PAGE_SIZE, access, privilege)
         {
+            self.derive(va, level, false);
+            let space = &mut self.hart.ctx.space;
             match access {
-                Access::Load => self.hart.ctx.space.fill_read(va, host),
-                Access::Store if !self.sys.bus.ram.is_code(pa) => {
-                    self.hart.ctx.space.fill_write(va, host);
-                }
-                _ => {}
+                Access::Load => space.fill_read(va, host),
+                Access::Store if self.sys.bus.ram.is_plain(pa) => space.fill_write(va, host),
+                _ => space.fill_guarded(va, pa),
             }
         }
         Ok(pa)
@@ -148,14 +182,12 @@ impl<E: Events> Cpu<'_, E> {
 
     /// Stores to memory, which `pa` was checked to be; all in one page.
     pub(crate) fn write_bytes(&mut self, pa: u64, bytes: &[u8]) {
-        let ram = &mut self.sys.bus.ram;
-        let length = bytes.len() as u64;
-        if ram.dma_write(pa, bytes).is_err() {
-            return;
+        let (ram, length) = (&mut self.sys.bus.ram, bytes.len() as u64);
+        if ram.is_table(pa) {
+            self.sys.tables.store(ram, pa, bytes);
+            self.hart.catch_up(&self.sys.tables);
         }
-        // `stored` is exact about which part of the page was written.
-        ram.take_touched();
-        if self.sys.bus.ram.is_code(pa) && self.sys.code.stored(&mut self.sys.bus.ram, pa, length) {
+        if ram.put(pa, bytes).is_ok() && ram.is_code(pa) && self.sys.code.stored(ram, pa, length) {
             self.code_dropped();
         }
     }
@@ -191,7 +223,7 @@ impl<E: Events> Cpu<'_, E> {
 
     /// A device may have written memory, changed interrupt lines or timers, or ended the run.
     fn after_device(&mut self) {
-        self.sync_code();
+        self.sync_memory();
         self.hart.reservation = None;
         self.hart.ctx.wants.0 |= Wants::CHECK;
     }

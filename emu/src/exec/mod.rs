@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::hart::{Hart, Trap, Wants};
 use crate::inspect::{Points, Watch};
+use crate::mmu::Tables;
 use code::{Block, Code};
 
 /// What harts share.
@@ -33,12 +34,31 @@ pub struct System {
     pub clock: Clock,
     /// Decoded code.
     pub code: Code,
+    /// Page tables in use.
+    pub tables: Tables,
     /// Where a debugger wants the machine to stop.
     pub points: Points,
     /// A trap ends the turn: the debugger lets a hart do one step.
     pub stepping: bool,
     /// Why the machine stops for the debugger: at a breakpoint or behind a watched access.
     pub hit: Option<Option<Watch>>,
+}
+
+impl System {
+    /// Drops what is wrong because memory was written by others than harts. Returns whether that
+    /// was decoded code; harts have to catch up with the rest.
+    pub(crate) fn sync_memory(&mut self) -> bool {
+        let ram = &mut self.bus.ram;
+        if !ram.has_touched() {
+            return false;
+        }
+        let epoch = self.code.epoch;
+        for pa in ram.take_touched() {
+            self.code.drop_page(ram, pa);
+            self.tables.forget(ram, pa);
+        }
+        self.code.epoch != epoch
+    }
 }
 
 /// A hart at work: itself, what it shares, and who watches.

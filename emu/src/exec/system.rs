@@ -61,7 +61,8 @@ impl<E: Events> Cpu<'_, E> {
         Ok(())
     }
 
-    /// `sfence.vma` and `sinval.vma`: everything is forgotten, whatever the operands.
+    /// `sfence.vma` and `sinval.vma`: nothing that is remembered is ever older than the tables.
+    /// Observers of walks are shown them anew.
     fn fence_translations(&mut self, inst: &Inst) -> Result<(), Trap> {
         let trapped = self.hart.ctx.mstatus & mstatus::TVM != 0;
         match self.hart.privilege {
@@ -69,7 +70,9 @@ impl<E: Events> Cpu<'_, E> {
             Priv::Supervisor if !trapped => {}
             _ => return Err(Trap::Illegal),
         }
-        self.hart.flush_translations();
+        if E::WALKS {
+            self.hart.flush_translations();
+        }
         let operand = |number: usize| (number != 0).then(|| self.hart.x(number));
         let (va, asid) = (operand(inst.rs1()), operand(inst.rs2()));
         self.events.translations_fenced(

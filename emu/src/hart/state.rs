@@ -7,7 +7,7 @@ use isa::paging::Satp;
 use isa::{Priv, csr};
 
 use crate::exec::code::{Jumps, Scratch};
-use crate::mmu::{Key, Pmp, Regime, Space, Spaces};
+use crate::mmu::{Key, Pmp, Regime, Space, Spaces, Tables};
 
 /// Where writes to `x0` go: instructions are decoded so that they never name `x0` as destination.
 pub const SINK: u8 = 32;
@@ -161,6 +161,8 @@ pub struct Hart {
     pub(crate) let_go: Option<u64>,
     /// The state of decoded code that this hart's caches know of.
     pub(crate) code_epoch: u64,
+    /// Changes of page tables that this hart knows of.
+    pub(crate) tables_seen: u64,
 }
 
 impl Hart {
@@ -194,6 +196,7 @@ impl Hart {
             scratch: Scratch::default(),
             let_go: None,
             code_epoch: 0,
+            tables_seen: 0,
         };
         hart.csr.menvcfg = if hardware_ad { envcfg::ADUE } else { 0 };
         hart.csr.stimecmp = u64::MAX;
@@ -254,6 +257,23 @@ impl Hart {
             status & csr::mstatus::MXR != 0,
         );
         self.spaces.select(&mut self.ctx.space, key);
+    }
+
+    /// Drops what the latest changes of page tables make wrong.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, tables: &Tables) {
+        if self.tables_seen == tables.seen() {
+            return;
+        }
+        match tables.since(self.tables_seen) {
+            Some(changes) => {
+                for change in changes {
+                    self.spaces.apply(&mut self.ctx.space, change);
+                }
+            }
+            None => self.flush_translations(),
+        }
+        self.tables_seen = tables.seen();
     }
 
     /// Forgets all cached translations of this hart.

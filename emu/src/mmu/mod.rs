@@ -4,6 +4,7 @@
 //! three page-fault and three access-fault causes are derived from them when a trap is taken.
 
 pub mod pmp;
+pub mod tables;
 pub mod tlb;
 pub mod walk;
 
@@ -12,6 +13,7 @@ use isa::trap::Exception;
 use isa::{Priv, csr};
 
 pub use pmp::Pmp;
+pub use tables::Tables;
 pub use tlb::{Key, Space, Spaces};
 pub use walk::{Leaf, walk};
 

@@ -1,24 +1,27 @@
 //! The engine's fast TLB: what keeps plain loads and stores off the page-table walk.
 //!
 //! One [`Space`] holds the translations of one way to see memory (tables, privilege, SUM, MXR);
-//! a hart keeps a few of them, so that a trap, a return from one or a `satp` write exchanges a
+//! a hart keeps some of them, so that a trap, a return from one or a `satp` write exchanges a
 //! pointer instead of dropping everything. An entry exists only for pages of RAM whose every byte
-//! may be accessed in that way; stores additionally need D set and a page without decoded code.
+//! may be accessed in that way; stores additionally need D set and a page without decoded code
+//! and page tables. Stores to page tables drop what they make wrong: see [`super::tables`].
 //! This TLB is an implementation detail: the one that traces describe is modelled elsewhere.
 
 use std::mem::offset_of;
 
 use isa::Priv;
-use isa::paging::{PAGE_SHIFT, PAGE_SIZE};
+use isa::paging::{PAGE_SHIFT, PAGE_SIZE, PPN_BITS};
+
+use super::tables::{Change, Range};
 
 /// Entries of each array.
 pub const ENTRIES: usize = 1024;
 /// Entries for fetches, which happen only when a block is not found otherwise.
 const FETCH_ENTRIES: usize = 64;
-/// After this many fills, a flush clears everything instead of single entries.
-const MAX_FILLED: usize = 128;
+/// Entries for stores to pages that need attention.
+const GUARDED_ENTRIES: usize = 16;
 /// Spaces that a hart keeps besides the current one.
-const MAX_OTHERS: usize = 7;
+const MAX_OTHERS: usize = 15;
 /// The tag of a fetch entry that matches nothing: page addresses have zeroes at the end.
 const NO_PAGE: u64 = u64::MAX;
 
@@ -75,29 +78,44 @@ const fn page(address: u64) -> u64 {
 }
 
 /// What makes two ways to see memory different.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// `satp`, or zero when nothing is translated.
-    pub satp: u64,
-    /// Privilege of fetches, then of loads and stores, as numbers.
-    pub privileges: (u8, u8),
-    /// `mstatus.SUM` and `mstatus.MXR`.
-    pub sum_mxr: (bool, bool),
+    satp: u64,
+    /// Privilege of fetches, that of loads and stores, `mstatus.SUM` and `mstatus.MXR`.
+    modes: u32,
 }
 
 impl Key {
     /// Nobody's key.
-    const NONE: Key = Key { satp: u64::MAX, privileges: (0xff, 0xff), sum_mxr: (false, false) };
+    const NONE: Key = Key { satp: 0, modes: u32::MAX };
 
     /// The key for fetches with privilege `fetch`, loads and stores with privilege `data`.
     pub fn new(satp: u64, fetch: Priv, data: Priv, sum: bool, mxr: bool) -> Key {
-        let bare = fetch == Priv::Machine && data == Priv::Machine;
-        Key {
-            satp: if bare { 0 } else { satp },
-            privileges: (fetch as u8, data as u8),
-            sum_mxr: if bare { (false, false) } else { (sum, mxr) },
-        }
+        let bare = fetch == Priv::Machine && data == Priv::Machine || satp >> 60 == 0;
+        let sum = !bare && sum && data == Priv::Supervisor;
+        let mxr = !bare && mxr && data != Priv::Machine;
+        let modes = fetch as u32 | (data as u32) << 8 | u32::from(sum) << 16;
+        Key { satp: if bare { 0 } else { satp }, modes: modes | u32::from(mxr) << 17 }
     }
+
+    /// Whether these translations are concerned.
+    fn is_in(&self, range: &Range) -> bool {
+        self.satp != 0 && range.concerns(self.satp & ((1 << PPN_BITS) - 1))
+    }
+}
+
+/// A virtual page, and the physical one that it leads to.
+type Page = (u64, u64);
+
+/// The physical page of a virtual one, from a small direct-mapped array.
+fn look_up<const N: usize>(pages: &[Page; N], va: u64) -> Option<u64> {
+    let (tag, pa) = pages[(va >> PAGE_SHIFT) as usize % N];
+    (tag == page(va)).then_some(pa)
+}
+
+fn put<const N: usize>(pages: &mut [Page; N], va: u64, pa: u64) {
+    pages[(va >> PAGE_SHIFT) as usize % N] = (page(va), page(pa));
 }
 
 /// The cached translations of one way to see memory.
@@ -110,13 +128,12 @@ pub struct Space {
     pub write: [Entry; ENTRIES],
     /// Tells whether a cached jump target is still valid: unique in time on this hart.
     pub generation: u64,
-    /// For fetches: virtual and physical address of a page.
-    fetch: [(u64, u64); FETCH_ENTRIES],
-    /// Indices that were filled since the last flush, the first `count` of them.
-    filled: [u16; MAX_FILLED],
-    count: usize,
-    key: Key,
-    used: u64,
+    /// For fetches.
+    fetch: [Page; FETCH_ENTRIES],
+    /// For stores to pages that may be stored to, but not without a look at what they hold.
+    guarded: [Page; GUARDED_ENTRIES],
+    /// Which places of `read` and `write` were filled since the last flush.
+    filled: [u64; ENTRIES / 64],
 }
 
 impl Space {
@@ -126,86 +143,119 @@ impl Space {
             write: EMPTY,
             generation: 0,
             fetch: [(NO_PAGE, 0); FETCH_ENTRIES],
-            filled: [0; MAX_FILLED],
-            count: 0,
-            key: Key::NONE,
-            used: 0,
+            guarded: [(NO_PAGE, 0); GUARDED_ENTRIES],
+            filled: [0; ENTRIES / 64],
         })
-    }
-
-    fn remember(&mut self, index: usize) {
-        if let Some(slot) = self.filled.get_mut(self.count) {
-            *slot = index as u16;
-        }
-        self.count += 1;
     }
 
     /// Lets loads of the page of `va` go to the host address `host` directly.
     pub fn fill_read(&mut self, va: u64, host: u64) {
         let at = index(va);
-        self.remember(at);
+        self.filled[at / 64] |= 1 << (at % 64);
         self.read[at] = Entry { tag: page(va), host: page(host) };
     }
 
     /// Lets stores to the page of `va` go to the host address `host` directly.
     pub fn fill_write(&mut self, va: u64, host: u64) {
         let at = index(va);
-        self.remember(at);
+        self.filled[at / 64] |= 1 << (at % 64);
         self.write[at] = Entry { tag: page(va), host: page(host) };
     }
 
     /// The physical page of a virtual page, for a fetch.
     #[inline]
     pub fn fetch(&self, va: u64) -> Option<u64> {
-        let (tag, pa) = self.fetch[(va >> 12) as usize % FETCH_ENTRIES];
-        (tag == page(va)).then_some(pa)
+        look_up(&self.fetch, va)
     }
 
     /// Remembers the physical page of a virtual page, for fetches.
     pub fn fill_fetch(&mut self, va: u64, pa: u64) {
-        self.remember(0);
-        self.fetch[(va >> 12) as usize % FETCH_ENTRIES] = (page(va), page(pa));
+        put(&mut self.fetch, va, pa);
+    }
+
+    /// The physical page of a virtual page that needs attention, for a store.
+    #[inline]
+    pub fn guarded(&self, va: u64) -> Option<u64> {
+        look_up(&self.guarded, va)
+    }
+
+    /// Remembers the physical page of a virtual page that may be stored to with attention.
+    pub fn fill_guarded(&mut self, va: u64, pa: u64) {
+        put(&mut self.guarded, va, pa);
+    }
+
+    /// Calls `f` with all places that may be filled.
+    fn each_filled(&mut self, mut f: impl FnMut(&mut Space, usize)) {
+        for word in 0..self.filled.len() {
+            let mut bits = self.filled[word];
+            while bits != 0 {
+                f(self, 64 * word + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+        }
     }
 
     fn flush(&mut self) {
-        if self.count > MAX_FILLED {
-            self.read = EMPTY;
-            self.write = EMPTY;
+        self.each_filled(|space, at| {
+            space.read[at] = Entry::none(at);
+            space.write[at] = Entry::none(at);
+        });
+        self.filled = [0; ENTRIES / 64];
+        self.fetch = [(NO_PAGE, 0); FETCH_ENTRIES];
+        self.guarded = [(NO_PAGE, 0); GUARDED_ENTRIES];
+    }
+
+    /// Drops the translations of some addresses.
+    fn drop_range(&mut self, range: &Range) {
+        let drop = |space: &mut Space, at: usize| {
+            for entry in [&mut space.read[at], &mut space.write[at]] {
+                if range.contains(entry.tag) {
+                    *entry = Entry::none(at);
+                }
+            }
+        };
+        match range.page() {
+            Some(va) => drop(self, index(va)),
+            None => self.each_filled(drop),
         }
-        for &at in &self.filled[..self.count.min(MAX_FILLED)] {
-            self.read[at as usize] = Entry::none(at as usize);
-            self.write[at as usize] = Entry::none(at as usize);
+        if range.fetched {
+            self.fetch.iter_mut().filter(|page| range.contains(page.0)).for_each(|p| p.0 = NO_PAGE);
         }
-        if self.count > 0 {
-            self.fetch = [(NO_PAGE, 0); FETCH_ENTRIES];
+        for page in &mut self.guarded {
+            if range.contains(page.0) {
+                page.0 = NO_PAGE;
+            }
         }
-        self.count = 0;
     }
 
     /// Drops what lets stores go to the page at host address `host`.
     fn drop_writes(&mut self, host: u64) {
         let host = page(host);
-        let drop = |(at, entry): (usize, &mut Entry)| {
-            if entry.host == host {
-                *entry = Entry::none(at);
+        self.each_filled(|space, at| {
+            if space.write[at].host == host {
+                space.write[at] = Entry::none(at);
             }
-        };
-        if self.count > MAX_FILLED {
-            self.write.iter_mut().enumerate().for_each(drop);
-            return;
-        }
-        for &at in &self.filled[..self.count] {
-            drop((at as usize, &mut self.write[at as usize]));
-        }
+        });
     }
 }
 
 /// A hart's spaces: the current one, in its hot context, is passed in where it is concerned.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spaces {
+    /// The key of the current one.
+    current: Key,
     others: Vec<Box<Space>>,
+    /// Their keys, and when they were left.
+    keys: Vec<(Key, u64)>,
     clock: u64,
     generation: u64,
+}
+
+impl Default for Spaces {
+    fn default() -> Spaces {
+        let (others, keys) = (Vec::new(), Vec::new());
+        Spaces { current: Key::NONE, others, keys, clock: 0, generation: 0 }
+    }
 }
 
 impl Spaces {
@@ -220,28 +270,33 @@ impl Spaces {
     }
 
     /// Makes the space with this key the current one.
+    #[inline]
     pub fn select(&mut self, current: &mut Box<Space>, key: Key) {
-        if current.key == key {
-            return;
+        if self.current != key {
+            self.exchange(current, key);
         }
-        self.clock += 1;
-        current.used = self.clock;
-        let found = self.others.iter().position(|space| space.key == key);
+    }
+
+    fn exchange(&mut self, current: &mut Box<Space>, key: Key) {
+        let found = self.keys.iter().position(|(other, _)| *other == key);
         let at = match found {
             Some(at) => at,
             None if self.others.len() < MAX_OTHERS => {
                 self.others.push(Space::new());
+                self.keys.push((key, 0));
                 self.others.len() - 1
             }
             None => {
-                let oldest = self.others.iter().enumerate().min_by_key(|(_, space)| space.used);
+                let oldest = self.keys.iter().enumerate().min_by_key(|(_, (_, left))| *left);
                 oldest.map_or(0, |(at, _)| at)
             }
         };
+        self.clock += 1;
         std::mem::swap(current, &mut self.others[at]);
+        self.keys[at] = (self.current, self.clock);
+        self.current = key;
         if found.is_none() {
             current.flush();
-            current.key = key;
             current.generation = self.fresh();
         }
     }
@@ -263,10 +318,24 @@ impl Spaces {
         }
     }
 
-    /// Drops every entry that lets stores go to the page at host address `host`.
-    pub fn drop_writes(&mut self, current: &mut Space, host: u64) {
-        current.drop_writes(host);
-        self.others.iter_mut().for_each(|space| space.drop_writes(host));
+    /// Drops what a change makes wrong.
+    pub fn apply(&mut self, current: &mut Space, change: &Change) {
+        let Spaces { current: key, others, keys, generation, .. } = self;
+        let keys = std::iter::once(&*key).chain(keys.iter().map(|(key, _)| key));
+        let spaces = std::iter::once(current).chain(others.iter_mut().map(Box::as_mut));
+        for (key, space) in keys.zip(spaces) {
+            match change {
+                Change::NoWrites(host) => space.drop_writes(*host),
+                Change::Translations(range) if key.is_in(range) => {
+                    space.drop_range(range);
+                    if range.fetched {
+                        *generation += 1;
+                        space.generation = *generation;
+                    }
+                }
+                Change::Translations(_) => {}
+            }
+        }
     }
 }
 
@@ -275,7 +344,7 @@ mod tests {
     use super::*;
 
     fn key(satp: u64) -> Key {
-        Key::new(satp, Priv::User, Priv::User, false, false)
+        Key::new(8 << 60 | satp, Priv::User, Priv::User, false, false)
     }
 
     #[test]
@@ -315,20 +384,20 @@ mod tests {
     fn the_oldest_space_gives_way() {
         let mut spaces = Spaces::default();
         let mut current = Spaces::first();
-        for satp in 0..20 {
+        for satp in 0..30 {
             spaces.select(&mut current, key(satp));
             current.fill_read(0x1000, satp << 12);
         }
         assert_eq!(spaces.others.len(), MAX_OTHERS);
-        spaces.select(&mut current, key(13));
+        spaces.select(&mut current, key(23));
         assert!(current.read[index(0x1000)].host(0x1000, 8).is_some());
         spaces.select(&mut current, key(3));
         assert_eq!(current.read[index(0x1000)].host(0x1000, 8), None);
     }
 
     #[test]
-    fn pages_that_become_code_lose_their_write_entries_everywhere() {
-        for fills in [1, 2 * MAX_FILLED as u64] {
+    fn pages_that_become_special_lose_their_write_entries_everywhere() {
+        for fills in [1, 256] {
             let mut spaces = Spaces::default();
             let mut current = Spaces::first();
             spaces.select(&mut current, key(1));
@@ -337,7 +406,7 @@ mod tests {
             }
             spaces.select(&mut current, key(2));
             current.fill_write(0x5000, 0x10_0000);
-            spaces.drop_writes(&mut current, 0x10_0abc);
+            spaces.apply(&mut current, &Change::NoWrites(0x10_0abc));
             assert_eq!(current.write[index(0x5000)].host(0x5000, 8), None);
             spaces.select(&mut current, key(1));
             assert_eq!(current.write[index(0)].host(0, 8), None);

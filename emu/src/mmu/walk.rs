@@ -135,7 +135,7 @@ fn update(
         return Err(Reason::TablePmp);
     }
     let now = Pte(pte.0 | need);
-    let written = ram.dma_write(pte_pa, &now.0.to_le_bytes());
+    let written = ram.update_pte(pte_pa, now);
     written.map(|()| now).map_err(|_| Reason::TableNotMemory)
 }
 
