@@ -8,9 +8,14 @@ use crate::{Result, cmd, guest, root};
 /// Builds the emulator with optimisation and returns its path.
 pub fn build_emu() -> Result<PathBuf> {
     cmd::run(cmd::cargo().args(["build", "--release", "--quiet", "--package", "emu"]))?;
+    Ok(emu())
+}
+
+/// Where the emulator is when it is built.
+pub fn emu() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/emu"))
+    target.join("release/emu")
 }
 
 /// Builds everything and becomes the emulator, so that its exit status is ours.

@@ -24,7 +24,7 @@ const INODES: u32 = 200;
 /// Builds the guest; an image that is newer than all it holds is kept unless `fresh`.
 pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
     let toolchain = toolchain::find()?;
-    let out = root().join("target/guest");
+    let out = folder();
     let mut cargo = toolchain.cargo_build();
     cargo.args(["--profile", "guest", "--package", "guest-kernel", "--package", "guest-user"]);
     cargo.arg("--target-dir").arg(&out);
@@ -34,7 +34,7 @@ pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
     cmd::run(&mut cargo)?;
 
     let built = out.join(toolchain::TARGET).join("guest");
-    let kernel = out.join(if mutants { "kernel-mutants.elf" } else { "kernel.elf" });
+    let kernel = kernel(mutants);
     copy_if_newer(&built.join("guest-kernel"), &kernel)?;
     let programs = programs()?;
     let symbols = out.join("user");
@@ -48,6 +48,20 @@ pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
         make_image(&image, &symbols, &programs)?;
     }
     Ok(Guest { kernel, image })
+}
+
+/// What an earlier build left behind, if it is all there.
+pub fn existing(mutants: bool) -> Option<Guest> {
+    let guest = Guest { kernel: kernel(mutants), image: folder().join("fs.img") };
+    (guest.kernel.is_file() && guest.image.is_file()).then_some(guest)
+}
+
+fn folder() -> PathBuf {
+    root().join("target/guest")
+}
+
+fn kernel(mutants: bool) -> PathBuf {
+    folder().join(if mutants { "kernel-mutants.elf" } else { "kernel.elf" })
 }
 
 /// The user programs: one for every file or folder in `guest-user/src/bin`.

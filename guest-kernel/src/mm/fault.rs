@@ -8,10 +8,20 @@
 //!    *Copy-on-write*, and this is a write: give this process a frame of its own. Otherwise the
 //!    table already allows the access, and the fault was only news about that.
 //!
-//! User mode comes here through the trap handler, system calls through [`super::copy`]. Every
-//! answer has a name: a [`Resolved`] page, after which the access can be repeated, or a
-//! [`Kill`]. When memory is used up, nothing has changed, and the name is
-//! [`Kill::OutOfMemory`].
+//! Every answer has a name: a [`Resolved`] page, after which the access can be repeated, or a
+//! [`Kill`].
+//!
+//! ```text
+//!  no region there          Unmapped, BeyondBreak, Protection (the trap frame and above)
+//!  the region forbids it    Guard, ExecNx, Protection
+//!  the page is absent       Lazy, SharedJoin, FileFill;  OutOfMemory
+//!  it is copy-on-write      CowCopy, CowLast;            OutOfMemory
+//!  the table allows it      Spurious
+//! ```
+//!
+//! When memory is used up, nothing has changed. User mode comes here through the trap handler,
+//! system calls through [`super::copy`]: so a page that a process was promised can be handed to
+//! the kernel untouched, and one that it may not write the kernel does not write for it.
 
 use abi::hint::{FaultClass, Hint};
 use abi::layout::{MAXVA, TRAPFRAME};
@@ -37,7 +47,7 @@ pub enum Resolved {
     SharedJoin,
     /// Filled from a file.
     FileFill,
-    /// The table allowed the access already.
+    /// The table allowed the access already: only A or D was clear, or the TLB was behind.
     Spurious,
 }
 
@@ -100,10 +110,9 @@ impl AddressSpace {
     pub fn fault(&mut self, va: u64, access: Access) -> Result<Resolved, Kill> {
         let page = page_down(va);
         arch::hint(Hint::FaultBegan, va, access as u64, self.satp());
-        #[cfg(not(feature = "mutants"))]
         let result = self.resolve(page, access);
         #[cfg(feature = "mutants")]
-        let result = self.mutated_resolve(page, access);
+        let result = self.mutated_result(page, result);
         let class = match result {
             Ok(resolved) => FaultClass::from(resolved),
             Err(kill) => FaultClass::from(kill),
@@ -113,7 +122,7 @@ impl AddressSpace {
         result
     }
 
-    pub(super) fn resolve(&mut self, page: u64, access: Access) -> Result<Resolved, Kill> {
+    fn resolve(&mut self, page: u64, access: Access) -> Result<Resolved, Kill> {
         let region = self.regions.find(page).ok_or_else(|| self.nothing_at(page))?;
         allow(region, access)?;
         match self.table.walk_mut(page) {

@@ -72,13 +72,18 @@ pub fn active(mutant: Mutant) -> bool {
 
 /// Faults.
 impl AddressSpace {
-    /// What the fault handler does instead of resolving the fault, or with the result.
-    pub(super) fn mutated_resolve(&mut self, page: u64, access: Access) -> Result<Resolved, Kill> {
+    /// What becomes of a fault that was resolved.
+    pub(super) fn mutated_result(
+        &mut self,
+        page: u64,
+        result: Result<Resolved, Kill>,
+    ) -> Result<Resolved, Kill> {
+        let resolved = result?;
         let heap = self.regions.find(page).is_some_and(|r| matches!(r.backing, Backing::Heap));
-        if heap && self.is_absent(page) && active(Mutant::NoHandler) {
+        if heap && resolved == Resolved::Lazy && active(Mutant::NoHandler) {
+            self.table.unmap(page..page + PGSIZE);
             return Err(Kill::Unmapped);
         }
-        let resolved = self.resolve(page, access)?;
         if resolved == Resolved::SharedJoin && active(Mutant::SharedNotJoined) {
             let own = Frame::zeroed(Owner::User).ok_or(Kill::OutOfMemory)?;
             let flags = self.table.walk(page).map_or(0, |pte| pte.flags());

@@ -32,7 +32,7 @@ pub struct Options {
     /// The folder with the cases.
     #[arg(short, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Skip the build.
+    /// Skip the build of what is there already.
     #[arg(short)]
     skip: bool,
     /// Run every case under all of {lazy, eager} x {cow, copy} x {1, 3 harts}.
@@ -43,13 +43,13 @@ pub struct Options {
 impl Options {
     /// Every case of the in-tree folder, not stopping at failures.
     pub fn everything(matrix: bool) -> Options {
-        Options { verbose: false, test: None, continue_: true, dir: None, skip: true, matrix }
+        Options { verbose: false, test: None, continue_: true, dir: None, skip: false, matrix }
     }
 }
 
 /// Runs the cases; an error says how many failed.
 pub fn grade(options: &Options) -> Result<()> {
-    let guest = guest::build(false, false)?;
+    let guest = built(false, options.skip)?;
     let in_tree = root().join("guest-user/tests");
     let dir = options.dir.as_ref().unwrap_or(&in_tree);
     let mut cases = case::read_all(dir)?;
@@ -62,17 +62,27 @@ pub fn grade(options: &Options) -> Result<()> {
     }
     let mutants = match cases.iter().any(|case| case.mutant) {
         true => {
-            let mutants = guest::build(true, false)?.kernel;
+            let mutants = built(true, options.skip)?.kernel;
             mutants::check_traces(&guest.kernel, &mutants)?;
             Some(mutants)
         }
         false => None,
     };
-    let machine = Machine { emu: boot::build_emu()?, guest, mutants, verbose: options.verbose };
+    let emu = boot::emu();
+    let emu = if options.skip && emu.is_file() { emu } else { boot::build_emu()? };
+    let machine = Machine { emu, guest, mutants, verbose: options.verbose };
     let runs: Vec<Run> = cases.iter().flat_map(|case| run::runs_of(case, options.matrix)).collect();
     let failed = run_all(&runs, &machine, options.continue_);
     println!("{} guest tests, {failed} failed", runs.len());
     if failed == 0 { Ok(()) } else { Err(format!("{failed} guest tests failed")) }
+}
+
+/// The guest: built now, or what the last build left.
+fn built(mutants: bool, skip: bool) -> Result<guest::Guest> {
+    match guest::existing(mutants).filter(|_| skip) {
+        Some(guest) => Ok(guest),
+        None => guest::build(mutants, false),
+    }
 }
 
 /// Runs as many at a time as the host has processors; how many failed.
