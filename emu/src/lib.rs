@@ -13,6 +13,7 @@ pub mod float;
 pub mod gdb;
 pub mod hart;
 pub mod inspect;
+pub mod jit;
 pub mod loader;
 pub mod machine;
 pub mod mem;

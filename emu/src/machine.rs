@@ -12,6 +12,7 @@ use crate::exec::code::Code;
 use crate::exec::{Cpu, System, run};
 use crate::hart::{Hart, Wants};
 use crate::inspect::Points;
+use crate::jit::Engine;
 use crate::mmu::Tables;
 
 /// Instructions of a turn.
@@ -35,6 +36,8 @@ pub struct MachineConfig {
     pub host_clock: bool,
     /// Stop after this many instructions of all harts together.
     pub max_insns: Option<u64>,
+    /// How instructions are executed; the run is the same.
+    pub engine: Engine,
     /// Instructions of a turn, if not the usual number. For tests.
     pub turn: Option<u64>,
 }
@@ -47,6 +50,7 @@ impl Default for MachineConfig {
             seed: 0,
             host_clock: false,
             max_insns: None,
+            engine: Engine::default(),
             turn: None,
         }
     }
@@ -121,6 +125,7 @@ impl<E: Events> Machine<E> {
                 clock: Clock::new(source),
                 code,
                 tables,
+                native: config.engine.translator(),
                 points: Points::default(),
                 stepping: false,
                 hit: None,
@@ -200,6 +205,12 @@ impl<E: Events> Machine<E> {
             hart.reservation = None;
         }
         self.sys.sync_memory();
+        if let Some(native) = &mut self.sys.native
+            && native.full()
+        {
+            self.sys.code.drop_all(&mut self.sys.bus.ram);
+            native.reset();
+        }
         self.sys.code.collect(&mut self.sys.bus.ram);
         if hart.code_epoch != self.sys.code.epoch {
             hart.code_epoch = self.sys.code.epoch;

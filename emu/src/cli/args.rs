@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::jit::Engine;
+
 use super::qemu_compat::{self as qemu, DeviceOption, Drive};
 use super::trace_args::TraceArgs;
 
@@ -117,6 +119,10 @@ pub struct Args {
     /// Accessed and dirty bits: updated by the machine, or left to the kernel by page faults.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     pub ad: Ad,
+
+    /// How instructions are executed; the run is the same.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pub engine: Engine,
 
     /// Stop after that many instructions (of all harts together).
     #[arg(long, value_name = "N")]

@@ -159,6 +159,7 @@ fn power_on<E: Watch>(
         seed: args.seed,
         host_clock: args.clock == Clock::Host,
         max_insns,
+        engine: args.engine,
         turn: None,
     };
     let mut machine = Machine::with_events(config, bus, events);

@@ -15,7 +15,7 @@ use crate::hart::{Trap, Wants};
 use crate::mmu::{Access, Fault, Reason};
 
 /// After this many swaps in a row that changed nothing, the hart gives up its turn.
-const SPINS: u32 = 4;
+const SPINS: u16 = 4;
 
 /// Bytes that an instruction of the A extension accesses.
 fn size(op: Op) -> u64 {
@@ -104,9 +104,9 @@ impl<E: Events> Cpu<'_, E> {
         self.write_bytes(pa, &new.to_le_bytes()[..size as usize]);
         self.hart.set_x(inst.rd, old);
         let spins = matches!(inst.op, Op::AmoswapW | Op::AmoswapD) && new == old;
-        self.hart.spins = if spins { self.hart.spins + 1 } else { 0 };
-        if self.hart.spins >= SPINS {
-            self.hart.spins = 0;
+        self.hart.ctx.spins = if spins { self.hart.ctx.spins + 1 } else { 0 };
+        if self.hart.ctx.spins >= SPINS {
+            self.hart.ctx.spins = 0;
             self.hart.ctx.wants.0 |= Wants::YIELD;
         }
         Ok(Next::Inst)

@@ -23,7 +23,18 @@ use crate::mmu::tlb;
 /// Executes until the budget is used up or the hart wants something else; its pc, budget and all
 /// else are up to date then.
 pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
+    if sys.native.is_some() && !E::INSNS && !E::ACCESSES {
+        run_blocks::<E, true>(hart, sys, events);
+    } else {
+        run_blocks::<E, false>(hart, sys, events);
+    }
+}
+
+/// `NATIVE`: blocks that are translated, or ought to be, are executed that way.
+fn run_blocks<E: Events, const NATIVE: bool>(hart: &mut Hart, sys: &mut System, events: &mut E) {
     let mut pc = hart.ctx.pc;
+    // The jump of translated code to link to the block that is entered next, if not zero.
+    let mut native_link = 0;
     // The link to set to the block that is entered next.
     let mut link: *const Cell<*const Block> = null();
 
@@ -41,6 +52,7 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
         let Some(mut block) = cpu!().enter(pc) else {
             pc = hart.ctx.pc;
             link = null();
+            native_link = 0;
             continue 'enter;
         };
         if !link.is_null() {
@@ -57,6 +69,15 @@ pub fn run<E: Events>(hart: &mut Hart, sys: &mut System, events: &mut E) {
             if hart.ctx.budget < i64::from(this.count) {
                 // `enter` finds the part that can be paid for.
                 continue 'enter;
+            }
+            if NATIVE {
+                let linked = std::mem::take(&mut native_link);
+                if let Some(jump) = cpu!().run_native(this, pc, linked) {
+                    native_link = jump;
+                    pc = hart.ctx.pc;
+                    link = null();
+                    continue 'enter;
+                }
             }
             if E::PROBES && this.probed {
                 events.probed(&View { hart, sys }, pc);

@@ -26,7 +26,7 @@ const STARTS: usize = PAGE_SIZE as usize / 2;
 /// When this many instructions are decoded, all are dropped.
 const MAX_DECODED: usize = 2 << 20;
 /// Entries of the table of jump targets.
-const JUMPS: usize = 4096;
+pub const JUMPS: usize = 4096;
 
 /// Decoded form of the `pause` hint: a fence with this destination.
 pub const PAUSE: u8 = 1;
@@ -55,11 +55,18 @@ pub struct Block {
     pub pa: u64,
     /// An observer wants to know when the block is entered.
     pub probed: bool,
+    /// How often the block was interpreted, as far as the translator wants to know.
+    pub warmth: Cell<u8>,
+    /// The address of the block's translation, or zero.
+    pub native: Cell<u64>,
     /// What `insts` points at.
     storage: Vec<Inst>,
 }
 
 impl Block {
+    /// The warmth of blocks that are not to be translated.
+    pub const NEVER: u8 = u8::MAX;
+
     fn new(pa: u64) -> Block {
         Block {
             insts: null(),
@@ -70,8 +77,15 @@ impl Block {
             short: 0,
             pa,
             probed: false,
+            warmth: Cell::new(0),
+            native: Cell::new(0),
             storage: Vec::new(),
         }
+    }
+
+    /// The instructions, with the jump added at the end, if there is one.
+    pub fn insts(&self) -> &[Inst] {
+        &self.storage
     }
 
     /// Bytes from the block's start to instruction `index`.
@@ -338,7 +352,7 @@ impl Scratch {
         // loop, which is between blocks.
         let block = unsafe { &mut *self.0 };
         let storage = std::mem::take(&mut block.storage);
-        *block = Block { storage, ..Block::new(pa) };
+        *block = Block { storage, warmth: Cell::new(Block::NEVER), ..Block::new(pa) };
         block.storage.clear();
         block
     }
@@ -370,6 +384,7 @@ impl Scratch {
 }
 
 /// Where a jump leads.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Jump {
     /// The virtual address.
@@ -378,6 +393,8 @@ pub struct Jump {
     pub generation: u64,
     /// The block there.
     pub block: *const Block,
+    /// Where translated code goes on: in the block's translation, or out of it.
+    pub code: u64,
 }
 
 /// Blocks by virtual address, for jumps that leave a page and indirect ones.
@@ -385,12 +402,17 @@ pub struct Jumps(Box<[Jump; JUMPS]>);
 
 impl Default for Jumps {
     fn default() -> Jumps {
-        let nowhere = Jump { va: 1, generation: 0, block: null_mut() };
+        let nowhere = Jump { va: 1, generation: 0, block: null_mut(), code: 0 };
         Jumps(Box::new([nowhere; JUMPS]))
     }
 }
 
 impl Jumps {
+    /// Where the first entry is.
+    pub(crate) fn address(&mut self) -> usize {
+        self.0.as_mut_ptr().expose_provenance()
+    }
+
     /// The entry that may know where `va` leads.
     #[inline(always)]
     pub fn at(&mut self, va: u64) -> &mut Jump {

@@ -77,7 +77,9 @@ impl<E: Events> Cpu<'_, E> {
             Found::Block(block) => {
                 if self.sys.points.breakpoints.is_empty() {
                     let generation = self.hart.ctx.space.generation;
-                    *self.hart.jumps.at(pc) = Jump { va: pc, generation, block };
+                    // SAFETY: blocks live until the end of the turn.
+                    let code = self.sys.native_entry(unsafe { &*block });
+                    *self.hart.jumps.at(pc) = Jump { va: pc, generation, block, code };
                 }
                 Ok(block)
             }

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::hart::{Hart, Trap, Wants};
 use crate::inspect::{Points, Watch};
+use crate::jit::Translator;
 use crate::mmu::Tables;
 use code::{Block, Code};
 
@@ -36,6 +37,8 @@ pub struct System {
     pub code: Code,
     /// Page tables in use.
     pub tables: Tables,
+    /// Translated code, unless only the interpreter is to run.
+    pub native: Option<Translator>,
     /// Where a debugger wants the machine to stop.
     pub points: Points,
     /// A trap ends the turn: the debugger lets a hart do one step.
@@ -58,6 +61,11 @@ impl System {
             self.tables.forget(ram, pa);
         }
         self.code.epoch != epoch
+    }
+
+    /// Where translated code goes on when it jumps to a block.
+    pub(crate) fn native_entry(&self, block: &Block) -> u64 {
+        self.native.as_ref().map_or(0, |native| native.entry(block))
     }
 }
 

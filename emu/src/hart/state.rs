@@ -51,20 +51,29 @@ pub struct Context {
     pub fflags: u8,
     /// Dynamic rounding mode.
     pub frm: u8,
+    /// Atomic swaps in a row that changed nothing: the hart spins on a lock.
+    pub spins: u16,
     /// `mstatus`, without the summary bit SD.
     pub mstatus: u64,
     /// Cached translations for the present way to see memory.
     pub space: Box<Space>,
+    /// Virtual address of the page that translated code executes. Like all that follows, it is
+    /// meaningful only while translated code runs.
+    pub page: u64,
+    /// What translated code passes on to the functions below.
+    pub cpu: usize,
+    /// Executes an instruction.
+    pub rare: usize,
+    /// Tells the observer that a block is entered.
+    pub probe: usize,
+    /// The table of jumps.
+    pub jumps: usize,
 }
 
+// Translated code takes offsets from the type; these relations it relies on.
 const _: () = assert!(offset_of!(Context, x) == 0);
-const _: () = assert!(offset_of!(Context, f) == 2048);
-const _: () = assert!(offset_of!(Context, pc) == 2304);
-const _: () = assert!(offset_of!(Context, budget) == 2312);
-const _: () = assert!(offset_of!(Context, pending) == 2320);
-const _: () = assert!(offset_of!(Context, wants) == 2328);
-const _: () = assert!(offset_of!(Context, mstatus) == 2336);
-const _: () = assert!(offset_of!(Context, space) == 2344);
+const _: () = assert!(offset_of!(Context, frm) == offset_of!(Context, fflags) + 1);
+const _: () = assert!(offset_of!(Context, spins) == offset_of!(Context, fflags) + 2);
 const _: () = assert!(offset_of!(Space, read) == 0);
 const _: () = assert!(offset_of!(Space, write) == 16384);
 const _: () = assert!(offset_of!(Space, generation) == 32768);
@@ -149,8 +158,6 @@ pub struct Hart {
     pub reservation: Option<(u64, u8)>,
     /// Retired instructions when the budget is used up.
     pub(crate) count_end: u64,
-    /// Atomic swaps in a row that changed nothing: the hart spins on a lock.
-    pub(crate) spins: u32,
     /// Other ways to see memory.
     pub(crate) spaces: Spaces,
     /// Blocks by virtual address.
@@ -180,8 +187,14 @@ impl Hart {
                 wants: Wants::default(),
                 fflags: 0,
                 frm: 0,
+                spins: 0,
                 mstatus: mstatus::UXL_64 | mstatus::SXL_64,
                 space: Spaces::first(),
+                page: 0,
+                cpu: 0,
+                rare: 0,
+                probe: 0,
+                jumps: 0,
             },
             csr: Csrs::default(),
             privilege: Priv::Machine,
@@ -190,7 +203,6 @@ impl Hart {
             lines: 0,
             reservation: None,
             count_end: 0,
-            spins: 0,
             spaces: Spaces::default(),
             jumps: Jumps::default(),
             scratch: Scratch::default(),

@@ -1,0 +1,75 @@
+//! Memory for translated code: one view that is written and one that is executed.
+//!
+//! No page is ever both writable and executable. The two views are mappings of the same memory
+//! file; x86 keeps instruction fetches coherent with stores through another mapping, because its
+//! caches go by physical address.
+
+use memmap2::{Mmap, MmapMut, MmapOptions};
+
+/// Bytes for translated code.
+const SIZE: usize = 32 << 20;
+/// When less than this is left, the buffer counts as full.
+const RESERVE: usize = 64 << 10;
+
+/// The code buffer: filled from the start, emptied as a whole.
+#[derive(Debug)]
+pub struct Buffer {
+    writable: MmapMut,
+    executable: Mmap,
+    used: usize,
+}
+
+impl Buffer {
+    /// An empty buffer. Hosts may forbid executable memory of a process's own making.
+    pub fn new() -> std::io::Result<Buffer> {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let file = std::fs::File::from(rustix::fs::memfd_create("translated code", flags)?);
+        file.set_len(SIZE as u64)?;
+        // SAFETY: nobody else has the file, so that it changes only through the writable view,
+        // whose contents are not borrowed while translated code runs.
+        let (writable, executable) = unsafe {
+            let options = MmapOptions::new();
+            (options.map_mut(&file)?, options.map_exec(&file)?)
+        };
+        Ok(Buffer { writable, executable, used: 0 })
+    }
+
+    /// The address at which the next code will be executed.
+    pub fn next(&self) -> u64 {
+        self.executable.as_ptr() as u64 + self.used as u64
+    }
+
+    /// Where the code of `address` is in the buffer, a number that is not zero for any jump.
+    pub fn offset(&self, address: u64) -> u32 {
+        (address - self.executable.as_ptr() as u64) as u32
+    }
+
+    /// Adds code that was made to be executed at [`Buffer::next`].
+    pub fn add(&mut self, code: &[u8]) {
+        self.writable[self.used..self.used + code.len()].copy_from_slice(code);
+        self.used += code.len().next_multiple_of(16);
+    }
+
+    /// Makes the jump whose distance is at `offset` lead to `target`.
+    pub fn patch(&mut self, offset: u32, target: u64) {
+        let at = offset as usize;
+        let from = self.executable.as_ptr() as u64 + at as u64 + 4;
+        let distance = target.wrapping_sub(from) as i32;
+        self.writable[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+    }
+
+    /// Whether there may be too little room for another block.
+    pub fn full(&self) -> bool {
+        self.used + RESERVE > SIZE
+    }
+
+    /// How much is used.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Forgets everything after the first `used` bytes.
+    pub fn truncate(&mut self, used: usize) {
+        self.used = used;
+    }
+}

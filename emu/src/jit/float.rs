@@ -1,0 +1,353 @@
+//! Machine code for F and D: the host's FPU where it provably gives RISC-V's result and flags.
+//!
+//! Rounding to nearest, with NX accrued already, an operation whose result is a normal number can
+//! have no effect on the flags; see [`crate::float`] for the ranges. Everything else is the
+//! interpreter's.
+
+use isa::{Inst, Op};
+
+use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Shift, Width, Width::*, Xmm};
+use super::stubs::context;
+use super::translate::Emit;
+
+use isa::csr::mstatus::{FS, FS_DIRTY};
+
+const X0: Xmm = Xmm(0);
+const X1: Xmm = Xmm(1);
+
+// Opcodes of scalar operations, and of conversion to the other width.
+const ADD: u8 = 0x58;
+const MUL: u8 = 0x59;
+const SUB: u8 = 0x5c;
+const DIV: u8 = 0x5e;
+const SQRT: u8 = 0x51;
+const CONVERT: u8 = 0x5a;
+
+/// Rounding modes of instructions.
+const RNE: u8 = 0;
+const RTZ: u8 = 1;
+const DYNAMIC: u8 = 7;
+
+/// Results that cannot have raised a flag other than NX.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Range {
+    /// Of sums: small ones are exact.
+    NotHuge,
+    /// Of everything else.
+    Normal,
+}
+
+impl Emit<'_> {
+    /// Emits a floating-point instruction; returns whether it is one that is emitted here.
+    #[rustfmt::skip]
+    pub(super) fn float(&mut self, i: &Inst) -> bool {
+        match i.op {
+            Op::FaddS => self.arithmetic(i, W32, ADD, Range::NotHuge),
+            Op::FsubS => self.arithmetic(i, W32, SUB, Range::NotHuge),
+            Op::FmulS => self.arithmetic(i, W32, MUL, Range::Normal),
+            Op::FdivS => self.arithmetic(i, W32, DIV, Range::Normal),
+            Op::FsqrtS => self.arithmetic(i, W32, SQRT, Range::Normal),
+            Op::FaddD => self.arithmetic(i, W64, ADD, Range::NotHuge),
+            Op::FsubD => self.arithmetic(i, W64, SUB, Range::NotHuge),
+            Op::FmulD => self.arithmetic(i, W64, MUL, Range::Normal),
+            Op::FdivD => self.arithmetic(i, W64, DIV, Range::Normal),
+            Op::FsqrtD => self.arithmetic(i, W64, SQRT, Range::Normal),
+            Op::FmaddS => self.fused(i, W32, false, false),
+            Op::FmsubS => self.fused(i, W32, false, true),
+            Op::FnmsubS => self.fused(i, W32, true, false),
+            Op::FnmaddS => self.fused(i, W32, true, true),
+            Op::FmaddD => self.fused(i, W64, false, false),
+            Op::FmsubD => self.fused(i, W64, false, true),
+            Op::FnmsubD => self.fused(i, W64, true, false),
+            Op::FnmaddD => self.fused(i, W64, true, true),
+            Op::FeqS => self.float_compare(i, W32, Cond::E),
+            Op::FltS => self.float_compare(i, W32, Cond::A),
+            Op::FleS => self.float_compare(i, W32, Cond::Ae),
+            Op::FeqD => self.float_compare(i, W64, Cond::E),
+            Op::FltD => self.float_compare(i, W64, Cond::A),
+            Op::FleD => self.float_compare(i, W64, Cond::Ae),
+            Op::FsgnjD | Op::FsgnjnD | Op::FsgnjxD => self.change_sign(i),
+            Op::FmvXD => self.move_to_x(i, W64),
+            Op::FmvXW => self.move_to_x(i, W32),
+            Op::FmvDX => self.move_from_x(i, W64),
+            Op::FmvWX => self.move_from_x(i, W32),
+            Op::FcvtDW => self.from_integer(i, W64, W32),
+            Op::FcvtDL => self.from_integer(i, W64, W64),
+            Op::FcvtSW => self.from_integer(i, W32, W32),
+            Op::FcvtSL => self.from_integer(i, W32, W64),
+            Op::FcvtWD => self.to_integer(i, W64, W32),
+            Op::FcvtLD => self.to_integer(i, W64, W64),
+            Op::FcvtWS => self.to_integer(i, W32, W32),
+            Op::FcvtLS => self.to_integer(i, W32, W64),
+            Op::FcvtDS => self.widen(i),
+            Op::FcvtSD => self.narrow(i),
+            _ => false,
+        }
+    }
+
+    // What surrounds an operation.
+
+    /// Returns a jump that is taken if floating point is off, the first time in a block.
+    pub(super) fn float_is_on(&mut self) -> Vec<Label> {
+        if std::mem::replace(&mut self.float_on, true) {
+            return Vec::new();
+        }
+        self.asm.test_imm(W32, context!(mstatus), FS as i32);
+        vec![self.asm.jump_if_later(Cond::E)]
+    }
+
+    /// The state of floating point changed.
+    pub(super) fn float_is_dirty(&mut self) {
+        if !std::mem::replace(&mut self.float_dirty, true) {
+            self.asm.alu_imm(W32, Alu::Or, context!(mstatus), FS_DIRTY as i32);
+        }
+    }
+
+    /// Adds a jump that is taken unless rounding is to nearest, if the instruction leaves that
+    /// open.
+    fn nearest(&mut self, rm: u8, slow: &mut Vec<Label>) {
+        if rm == DYNAMIC {
+            // `frm` follows `fflags`.
+            self.asm.test_imm(W32, context!(fflags), 0xff00);
+            slow.push(self.asm.jump_if_later(Cond::Ne));
+        }
+    }
+
+    /// Adds jumps that are taken unless rounding is to nearest and NX is accrued.
+    fn nearest_and_inexact(&mut self, rm: u8, slow: &mut Vec<Label>) {
+        self.asm.test_imm(W32, context!(fflags), 1);
+        slow.push(self.asm.jump_if_later(Cond::E));
+        self.nearest(rm, slow);
+    }
+
+    /// Adds a jump that is taken unless register `number` holds a boxed single, if `w` says single.
+    fn boxed(&mut self, w: Width, number: u8, slow: &mut Vec<Label>) {
+        if w == W32 {
+            let Place::At(base, low) = self.f(number) else { return };
+            self.asm.alu_imm(W32, Alu::Cmp, Place::At(base, low + 4), -1);
+            slow.push(self.asm.jump_if_later(Cond::Ne));
+        }
+    }
+
+    /// Adds a jump that is taken unless the number in `X0` is in the range. Clobbers rax.
+    fn in_range(&mut self, w: Width, range: Range, slow: &mut Vec<Label>) {
+        let (mantissa, huge) = if w == W64 { (52, 2047) } else { (23, 255) };
+        self.asm.float_to_reg(w, Reg::Rax, X0);
+        self.asm.alu(w, Alu::Add, Reg::Rax, Reg::Rax);
+        self.asm.shift_imm(w, Shift::Shr, Reg::Rax, mantissa + 1);
+        let limit = match range {
+            Range::NotHuge => huge - 1,
+            Range::Normal => {
+                self.asm.alu_imm(W32, Alu::Sub, Reg::Rax, 2);
+                huge - 2
+            }
+        };
+        self.asm.alu_imm(W32, Alu::Cmp, Reg::Rax, limit);
+        slow.push(self.asm.jump_if_later(Cond::Ae));
+    }
+
+    /// Puts `X0` into register `number`.
+    fn put_float(&mut self, w: Width, number: u8) {
+        self.asm.store_float(w, self.f(number), X0);
+        self.put_box(w, number);
+    }
+
+    /// Puts the bits in `from` into register `number`.
+    pub(super) fn put_f(&mut self, w: Width, number: u8, from: Reg) {
+        self.asm.store(w, self.f(number), from);
+        self.put_box(w, number);
+    }
+
+    fn put_box(&mut self, w: Width, number: u8) {
+        if let (W32, Place::At(base, low)) = (w, self.f(number)) {
+            self.asm.store_imm(W32, Place::At(base, low + 4), -1);
+        }
+    }
+
+    fn finish(&mut self, slow: Vec<Label>) -> bool {
+        self.otherwise_rare(slow);
+        self.float_is_dirty();
+        true
+    }
+
+    // Operations.
+
+    fn arithmetic(&mut self, i: &Inst, w: Width, opcode: u8, range: Range) -> bool {
+        if i.rm() != RNE && i.rm() != DYNAMIC {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        self.nearest_and_inexact(i.rm(), &mut slow);
+        self.boxed(w, i.rs1, &mut slow);
+        if opcode == SQRT {
+            self.asm.float(w, SQRT, X0, self.f(i.rs1));
+        } else {
+            self.boxed(w, i.rs2, &mut slow);
+            self.asm.load_float(w, X0, self.f(i.rs1));
+            self.asm.float(w, opcode, X0, self.f(i.rs2));
+        }
+        self.in_range(w, range, &mut slow);
+        self.put_float(w, i.rd);
+        self.finish(slow)
+    }
+
+    fn fused(&mut self, i: &Inst, w: Width, negate: bool, subtract: bool) -> bool {
+        if !self.features.fma || i.rm() != RNE && i.rm() != DYNAMIC {
+            return false;
+        }
+        let third = i.rs3() as u8;
+        let mut slow = self.float_is_on();
+        self.nearest_and_inexact(i.rm(), &mut slow);
+        [i.rs1, i.rs2, third].into_iter().for_each(|n| self.boxed(w, n, &mut slow));
+        self.asm.load_float(w, X0, self.f(i.rs1));
+        self.asm.load_float(w, X1, self.f(i.rs2));
+        self.asm.fma(w, negate, subtract, X0, X1, self.f(third));
+        self.in_range(w, Range::Normal, &mut slow);
+        self.put_float(w, i.rd);
+        self.finish(slow)
+    }
+
+    /// `feq`, or `flt` and `fle` with the operands exchanged. NaNs are the interpreter's.
+    fn float_compare(&mut self, i: &Inst, w: Width, cond: Cond) -> bool {
+        let mut slow = self.float_is_on();
+        self.boxed(w, i.rs1, &mut slow);
+        self.boxed(w, i.rs2, &mut slow);
+        self.asm.load_float(w, X0, self.f(i.rs2));
+        self.asm.float_compare(w, X0, self.f(i.rs1));
+        slow.push(self.asm.jump_if_later(Cond::P));
+        self.asm.set(cond, Reg::Rax);
+        let to = self.target(i.rd);
+        self.asm.movzx8(to, Reg::Rax);
+        self.put_x(i.rd, to);
+        self.otherwise_rare(slow);
+        true
+    }
+
+    fn change_sign(&mut self, i: &Inst) -> bool {
+        let slow = self.float_is_on();
+        self.asm.mov(W64, Reg::Rax, self.f(i.rs1));
+        if i.rs1 != i.rs2 {
+            self.asm.mov(W64, Reg::Rdx, self.f(i.rs2));
+            match i.op {
+                Op::FsgnjxD => {
+                    self.asm.shift_imm(W64, Shift::Shr, Reg::Rdx, 63);
+                    self.asm.shift_imm(W64, Shift::Shl, Reg::Rdx, 63);
+                    self.asm.alu(W64, Alu::Xor, Reg::Rax, Reg::Rdx);
+                }
+                op => {
+                    if op == Op::FsgnjnD {
+                        self.asm.not(Reg::Rdx);
+                    }
+                    self.asm.bit_imm(Bit::Reset, Reg::Rax, 63);
+                    self.asm.shift_imm(W64, Shift::Shr, Reg::Rdx, 63);
+                    self.asm.shift_imm(W64, Shift::Shl, Reg::Rdx, 63);
+                    self.asm.alu(W64, Alu::Or, Reg::Rax, Reg::Rdx);
+                }
+            }
+        } else if i.op == Op::FsgnjnD {
+            self.asm.bit_imm(Bit::Complement, Reg::Rax, 63);
+        } else if i.op == Op::FsgnjxD {
+            self.asm.bit_imm(Bit::Reset, Reg::Rax, 63);
+        }
+        self.put_f(W64, i.rd, Reg::Rax);
+        self.finish(slow)
+    }
+
+    fn move_to_x(&mut self, i: &Inst, w: Width) -> bool {
+        let slow = self.float_is_on();
+        let to = self.target(i.rd);
+        if w == W32 {
+            self.asm.movsxd(to, self.f(i.rs1));
+        } else {
+            self.asm.mov(W64, to, self.f(i.rs1));
+        }
+        self.put_x(i.rd, to);
+        self.otherwise_rare(slow);
+        true
+    }
+
+    fn move_from_x(&mut self, i: &Inst, w: Width) -> bool {
+        let slow = self.float_is_on();
+        let from = self.x_in_reg(i.rs1, Reg::Rax);
+        self.put_f(w, i.rd, from);
+        self.finish(slow)
+    }
+
+    fn from_integer(&mut self, i: &Inst, w: Width, from: Width) -> bool {
+        let exact = w == W64 && from == W32;
+        if !exact && i.rm() != RNE && i.rm() != DYNAMIC {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        if exact && i.rm() > 4 && i.rm() != DYNAMIC {
+            return self.give_up(slow);
+        }
+        if exact {
+            // The rounding mode does not matter, but a reserved one is illegal.
+            self.nearest(i.rm(), &mut slow);
+        } else {
+            self.nearest_and_inexact(i.rm(), &mut slow);
+        }
+        self.asm.zero_float(X0);
+        let source = self.x_in_reg(i.rs1, Reg::Rax);
+        self.asm.int_to_float(w, X0, from, source);
+        self.put_float(w, i.rd);
+        self.finish(slow)
+    }
+
+    /// The instruction turns out to be the interpreter's; jumps there were emitted already.
+    fn give_up(&mut self, slow: Vec<Label>) -> bool {
+        slow.into_iter().for_each(|label| self.asm.bind(label));
+        self.float_on = false;
+        false
+    }
+
+    /// Towards zero, as compilers want it. What does not fit gives the least integer, and is
+    /// looked at again.
+    fn to_integer(&mut self, i: &Inst, w: Width, to_width: Width) -> bool {
+        if i.rm() != RTZ {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        self.nearest_and_inexact(RNE, &mut slow);
+        self.boxed(w, i.rs1, &mut slow);
+        self.asm.float_to_int(w, Reg::Rax, to_width, self.f(i.rs1));
+        // Only the least integer overflows when one is taken away.
+        self.asm.alu_imm(to_width, Alu::Cmp, Reg::Rax, 1);
+        slow.push(self.asm.jump_if_later(Cond::O));
+        if to_width == W32 {
+            self.asm.movsxd(Reg::Rax, Reg::Rax);
+        }
+        self.put_x(i.rd, Reg::Rax);
+        self.otherwise_rare(slow);
+        true
+    }
+
+    /// `fcvt.d.s`: exact, unless the operand is infinite or not a number.
+    fn widen(&mut self, i: &Inst) -> bool {
+        if i.rm() != RNE && i.rm() != DYNAMIC {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        self.nearest(i.rm(), &mut slow);
+        self.boxed(W32, i.rs1, &mut slow);
+        self.asm.zero_float(X0);
+        self.asm.float(W32, CONVERT, X0, self.f(i.rs1));
+        self.in_range(W64, Range::NotHuge, &mut slow);
+        self.put_float(W64, i.rd);
+        self.finish(slow)
+    }
+
+    fn narrow(&mut self, i: &Inst) -> bool {
+        if i.rm() != RNE && i.rm() != DYNAMIC {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        self.nearest_and_inexact(i.rm(), &mut slow);
+        self.asm.zero_float(X0);
+        self.asm.float(W64, CONVERT, X0, self.f(i.rs1));
+        self.in_range(W32, Range::Normal, &mut slow);
+        self.put_float(W32, i.rd);
+        self.finish(slow)
+    }
+}

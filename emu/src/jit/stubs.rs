@@ -1,0 +1,220 @@
+//! The code around translated blocks: how they are entered and left, and how they call Rust.
+//!
+//! Guest registers that live in host registers ([`PINNED`]) are in [`Context`] whenever Rust
+//! runs. `rbp` points at the context, `r14` at its present [`Space`](crate::mmu::Space), `r15` is
+//! the budget; `rax` and `rdx` belong to whoever needs them.
+
+use std::mem::offset_of;
+
+use super::asm::{Alu, Asm, Cond, Place, Reg, Width, Width::*};
+use crate::exec::code::{JUMPS, Jump};
+use crate::hart::state::Context;
+use crate::mmu::Space;
+
+/// The guest registers that live in host registers while translated code runs: those that
+/// compiled code names most.
+pub const PINNED: [(u8, Reg); 10] = [
+    (10, Reg::Rbx),
+    (11, Reg::Rsi),
+    (12, Reg::Rdi),
+    (13, Reg::R8),
+    (14, Reg::R9),
+    (15, Reg::R10),
+    (2, Reg::R11),
+    (8, Reg::R12),
+    (9, Reg::R13),
+    (1, Reg::Rcx),
+];
+
+/// Points at the context.
+pub const CTX: Reg = Reg::Rbp;
+/// Points at the present space.
+pub const SPACE: Reg = Reg::R14;
+/// Instructions that may still be executed.
+pub const BUDGET: Reg = Reg::R15;
+
+/// Saved for the caller of translated code.
+const SAVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::R15];
+
+/// A field of [`Context`] as an operand.
+macro_rules! context {
+    ($field:ident) => {
+        Place::At(
+            $crate::jit::stubs::CTX,
+            std::mem::offset_of!($crate::hart::state::Context, $field) as i32,
+        )
+    };
+}
+pub(super) use context;
+
+/// Where the stubs are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stubs {
+    /// `extern "sysv64" fn(context, code) -> u64`: runs translated code until it leaves; returns
+    /// the offset of the jump that should lead to where the hart's pc is, or zero.
+    pub enter: u64,
+    /// Leaves; everything but the registers and the budget is in the context. rax: what to return.
+    pub leave: u64,
+    /// Leaves; the pc is rdx bytes into the present page. rax: what to return.
+    pub leave_at: u64,
+    /// To be called: executes instruction rax of the block rdx in Rust, and returns if the
+    /// block goes on.
+    pub rare: u64,
+    /// To be called: tells the observer that the block rdx is entered.
+    pub probe: u64,
+}
+
+/// A guest integer register's place in the context.
+pub fn saved_x(number: u8) -> Place {
+    Place::At(CTX, offset_of!(Context, x) as i32 + 8 * i32::from(number))
+}
+
+/// Emits the stubs.
+pub fn emit(asm: &mut Asm) -> Stubs {
+    let leave = emit_leave(asm);
+    Stubs {
+        enter: emit_enter(asm),
+        leave,
+        leave_at: emit_leave_at(asm, leave),
+        rare: emit_rare(asm, leave),
+        probe: emit_probe(asm),
+    }
+}
+
+fn emit_enter(asm: &mut Asm) -> u64 {
+    let address = asm.here();
+    SAVED.into_iter().for_each(|reg| asm.push(reg));
+    // The stack pointer is a multiple of 16 between instructions of translated code.
+    asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
+    asm.mov(W64, CTX, Reg::Rdi);
+    asm.mov(W64, Reg::Rax, Reg::Rsi);
+    reload(asm);
+    asm.jump_place(Reg::Rax);
+    address
+}
+
+fn emit_leave(asm: &mut Asm) -> u64 {
+    let address = asm.here();
+    spill(asm);
+    epilogue(asm);
+    address
+}
+
+fn epilogue(asm: &mut Asm) {
+    asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
+    SAVED.into_iter().rev().for_each(|reg| asm.pop(reg));
+    asm.ret();
+}
+
+fn emit_leave_at(asm: &mut Asm, leave: u64) -> u64 {
+    let address = asm.here();
+    asm.alu(W64, Alu::Add, Reg::Rdx, context!(page));
+    asm.store(W64, context!(pc), Reg::Rdx);
+    asm.jump(leave);
+    address
+}
+
+fn emit_rare(asm: &mut Asm, leave: u64) -> u64 {
+    let address = asm.here();
+    asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
+    spill(asm);
+    asm.mov(W64, Reg::Rdi, context!(cpu));
+    asm.mov(W64, Reg::Rsi, Reg::Rdx);
+    asm.mov(W32, Reg::Rdx, Reg::Rax);
+    asm.call_place(context!(rare));
+    asm.test(W32, Reg::Rax, Reg::Rax);
+    let left = asm.jump_if_later(Cond::E);
+    reload(asm);
+    asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
+    asm.ret();
+
+    // The hart is elsewhere: go there, unless it wants something.
+    asm.bind(left);
+    asm.alu_imm(W64, Alu::Add, Reg::Rsp, 16);
+    asm.alu_imm(W32, Alu::Cmp, context!(wants), 0);
+    let goes_on = asm.jump_if_later(Cond::E);
+    asm.alu(W32, Alu::Xor, Reg::Rax, Reg::Rax);
+    epilogue(asm);
+    asm.bind(goes_on);
+    reload(asm);
+    asm.mov(W64, Reg::Rax, context!(pc));
+    dispatch(asm, leave);
+    address
+}
+
+fn emit_probe(asm: &mut Asm) -> u64 {
+    let address = asm.here();
+    asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
+    spill(asm);
+    asm.mov(W64, Reg::Rdi, context!(cpu));
+    asm.mov(W64, Reg::Rsi, Reg::Rdx);
+    asm.call_place(context!(probe));
+    reload(asm);
+    asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
+    asm.ret();
+    address
+}
+
+/// Brings the context up to date; changes no register.
+fn spill(asm: &mut Asm) {
+    for (guest, host) in PINNED {
+        asm.store(W64, saved_x(guest), host);
+    }
+    asm.store(W64, context!(budget), BUDGET);
+}
+
+/// Brings the registers up to date; changes no others.
+fn reload(asm: &mut Asm) {
+    for (guest, host) in PINNED {
+        asm.mov(W64, host, saved_x(guest));
+    }
+    asm.mov(W64, BUDGET, context!(budget));
+    asm.mov(W64, SPACE, context!(space));
+}
+
+/// Goes to the virtual address in rax: by the table of jumps, or else leaves.
+pub fn dispatch(asm: &mut Asm, leave: u64) {
+    const SHIFT: u8 = size_of::<Jump>().trailing_zeros() as u8;
+    const { assert!(size_of::<Jump>() == 1 << SHIFT) };
+    let field = |offset: usize| Place::At(Reg::Rdx, offset as i32);
+    asm.mov(W32, Reg::Rdx, Reg::Rax);
+    // Bit 0 of addresses is zero, so that shifting by one less makes an index of bit 1 and up.
+    asm.shift_imm(W32, super::asm::Shift::Shl, Reg::Rdx, SHIFT - 1);
+    asm.alu_imm(W32, Alu::And, Reg::Rdx, ((JUMPS - 1) << SHIFT) as i32);
+    asm.alu(W64, Alu::Add, Reg::Rdx, context!(jumps));
+    asm.alu(W64, Alu::Cmp, Reg::Rax, field(offset_of!(Jump, va)));
+    let other = asm.jump_if_later(Cond::Ne);
+    asm.alu_imm(W64, Alu::And, Reg::Rax, -(crate::mem::PAGE_SIZE as i32));
+    asm.store(W64, context!(page), Reg::Rax);
+    asm.mov(W64, Reg::Rax, Place::At(SPACE, offset_of!(Space, generation) as i32));
+    asm.alu(W64, Alu::Cmp, Reg::Rax, field(offset_of!(Jump, generation)));
+    let stale = asm.jump_if_later(Cond::Ne);
+    asm.jump_place(field(offset_of!(Jump, code)));
+    asm.bind(stale);
+    asm.mov(W64, Reg::Rax, field(offset_of!(Jump, va)));
+    asm.bind(other);
+    asm.store(W64, context!(pc), Reg::Rax);
+    asm.alu(W32, Alu::Xor, Reg::Rax, Reg::Rax);
+    asm.jump(leave);
+}
+
+/// The place in [`Jump::code`] of blocks that are not translated: leaves, for the pc that is in
+/// the entry rdx points at.
+pub fn emit_untranslated(asm: &mut Asm, leave: u64) -> u64 {
+    let address = asm.here();
+    asm.mov(W64, Reg::Rax, Place::At(Reg::Rdx, offset_of!(Jump, va) as i32));
+    asm.store(W64, context!(pc), Reg::Rax);
+    asm.alu(W32, Alu::Xor, Reg::Rax, Reg::Rax);
+    asm.jump(leave);
+    address
+}
+
+/// The host register that holds a guest register.
+pub fn host(number: u8) -> Option<Reg> {
+    PINNED.iter().find(|(guest, _)| *guest == number).map(|(_, host)| *host)
+}
+
+/// Operand width of a width in bytes that is 4 or 8.
+pub fn width(bytes: u64) -> Width {
+    if bytes == 4 { W32 } else { W64 }
+}

@@ -1,0 +1,335 @@
+//! From a block of decoded instructions to machine code, in one pass.
+//!
+//! The code depends on where the block is in its page, but neither on the page's virtual address,
+//! which is in the context, nor on privilege, address space or floating-point state: those are
+//! behind the fast TLB and behind tests of the context. What is not worth machine code, and what
+//! the fast path of an instruction does not cover, is executed by the interpreter, one instruction
+//! at a time (see [`Stubs::rare`]).
+
+use isa::{Inst, Op};
+
+use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Width, Width::*};
+use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
+use crate::exec::code::{Block, FENCE};
+use crate::hart::state::SINK;
+use crate::mem::PAGE_SIZE;
+
+/// What the host's processor has beyond the base instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct Features {
+    /// Shifts by any register.
+    pub bmi2: bool,
+    /// Counting of leading, trailing and set bits.
+    pub counts: bool,
+    /// Fused multiply-add.
+    pub fma: bool,
+}
+
+impl Features {
+    /// Those of the processor that this runs on.
+    pub fn detect() -> Features {
+        Features {
+            bmi2: is_x86_feature_detected!("bmi2"),
+            counts: is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("popcnt"),
+            fma: is_x86_feature_detected!("fma"),
+        }
+    }
+}
+
+/// Where an operand is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It is zero.
+    Zero,
+    /// In a host register or in the context.
+    Place(Place),
+}
+
+/// Instructions that are left to the interpreter, out of the way of the others.
+struct Rare {
+    from: Vec<Label>,
+    index: usize,
+    count: usize,
+    back: u64,
+}
+
+/// A block in translation.
+pub(super) struct Emit<'a> {
+    pub(super) asm: Asm,
+    pub(super) features: Features,
+    stubs: &'a Stubs,
+    block: &'a Block,
+    /// The block's start in its page.
+    start: i32,
+    /// Where in the buffer the code starts.
+    origin: u32,
+    /// The instruction in translation.
+    pub(super) index: usize,
+    rare: Vec<Rare>,
+    /// Jumps within the page, with the target's place in it: to be linked when they are taken.
+    links: Vec<(Label, i32)>,
+    /// Branches that leave the page, with the target counted from its start.
+    far: Vec<(Label, i32)>,
+    /// An earlier instruction of the block made sure that floating point is on.
+    pub(super) float_on: bool,
+    /// An earlier instruction of the block marked the floating-point state as dirty.
+    pub(super) float_dirty: bool,
+}
+
+/// The code of a block, to be executed at `base`, which is `origin` bytes into the buffer.
+pub fn translate(
+    block: &Block,
+    stubs: &Stubs,
+    features: Features,
+    base: u64,
+    origin: u32,
+) -> Vec<u8> {
+    let mut emit = Emit {
+        asm: Asm::new(base),
+        features,
+        stubs,
+        block,
+        start: (block.pa % PAGE_SIZE) as i32,
+        origin,
+        index: 0,
+        rare: Vec::new(),
+        links: Vec::new(),
+        far: Vec::new(),
+        float_on: false,
+        float_dirty: false,
+    };
+    emit.block();
+    emit.asm.code
+}
+
+impl Emit<'_> {
+    fn block(&mut self) {
+        let count = self.block.count as i32;
+        let poor = self.pay(count);
+        let insts = self.block.insts();
+        while self.index < insts.len() {
+            let done = self.group(&insts[self.index..]);
+            if done == 0 {
+                self.inst(&insts[self.index]);
+            }
+            self.index += done.max(1);
+        }
+        // A block ends with an instruction that leaves it.
+        self.asm.ud2();
+        self.out_of_the_way();
+        for (label, refund) in poor {
+            self.asm.bind(label);
+            if refund {
+                self.asm.alu_imm(W64, Alu::Add, BUDGET, count);
+            }
+            self.leave_at(0, self.start);
+        }
+    }
+
+    /// Takes the block's price from the budget. Returns jumps that are taken if it is too much,
+    /// and whether it was taken nevertheless.
+    fn pay(&mut self, count: i32) -> Vec<(Label, bool)> {
+        let mut poor = Vec::new();
+        if self.block.probed {
+            self.asm.alu_imm(W64, Alu::Cmp, BUDGET, count);
+            poor.push((self.asm.jump_if_later(Cond::L), false));
+            self.asm.mov_imm(Reg::Rdx, self.block_address());
+            self.asm.call(self.stubs.probe);
+        }
+        self.asm.alu_imm(W64, Alu::Sub, BUDGET, count);
+        poor.push((self.asm.jump_if_later(Cond::L), true));
+        poor
+    }
+
+    fn block_address(&self) -> u64 {
+        std::ptr::from_ref(self.block).expose_provenance() as u64
+    }
+
+    /// Leaves translated code; the pc is `target` bytes into the page.
+    fn leave_at(&mut self, link: u32, target: i32) {
+        self.asm.mov_imm(Reg::Rax, link.into());
+        self.asm.mov_imm(Reg::Rdx, target as u64);
+        self.asm.jump(self.stubs.leave_at);
+    }
+
+    fn out_of_the_way(&mut self) {
+        for rare in std::mem::take(&mut self.rare) {
+            rare.from.into_iter().for_each(|label| self.asm.bind(label));
+            for index in rare.index..rare.index + rare.count {
+                self.call_rare(index);
+            }
+            self.asm.jump(rare.back);
+        }
+        for (label, target) in std::mem::take(&mut self.links) {
+            self.asm.bind(label);
+            self.leave_at(self.origin + Asm::position(label) as u32, target);
+        }
+        for (label, target) in std::mem::take(&mut self.far) {
+            self.asm.bind(label);
+            self.leave_page(target);
+        }
+    }
+
+    fn call_rare(&mut self, index: usize) {
+        self.asm.mov_imm(Reg::Rax, index as u64);
+        self.asm.mov_imm(Reg::Rdx, self.block_address());
+        self.asm.call(self.stubs.rare);
+    }
+
+    /// The instruction is the interpreter's if one of the jumps is taken.
+    pub(super) fn otherwise_rare(&mut self, from: Vec<Label>) {
+        self.otherwise_rare_many(from, 1);
+    }
+
+    /// So are `count` instructions.
+    pub(super) fn otherwise_rare_many(&mut self, from: Vec<Label>, count: usize) {
+        let back = self.asm.here();
+        self.rare.push(Rare { from, index: self.index, count, back });
+    }
+
+    fn inst(&mut self, inst: &Inst) {
+        if self.integer(inst) || self.access(inst) || self.float(inst) {
+            return;
+        }
+        match inst.op {
+            Op::Jal => {
+                self.link(inst.rd);
+                self.go(self.start + inst.imm);
+            }
+            Op::Jalr => self.jump_register(inst),
+            Op::Beq => self.branch(inst, Cond::E),
+            Op::Bne => self.branch(inst, Cond::Ne),
+            Op::Blt => self.branch(inst, Cond::L),
+            Op::Bge => self.branch(inst, Cond::Ge),
+            Op::Bltu => self.branch(inst, Cond::B),
+            Op::Bgeu => self.branch(inst, Cond::Ae),
+            Op::Fence if inst.rd == FENCE => {}
+            _ => self.call_rare(self.index),
+        }
+    }
+
+    // Operands.
+
+    /// Where guest register `number` is.
+    pub(super) fn source(&self, number: u8) -> Source {
+        match host(number) {
+            _ if number == 0 => Source::Zero,
+            Some(reg) => Source::Place(reg.into()),
+            None => Source::Place(saved_x(number)),
+        }
+    }
+
+    /// Guest register `number`, moved to `to`.
+    pub(super) fn load_x(&mut self, w: Width, to: Reg, number: u8) {
+        match self.source(number) {
+            Source::Zero => self.asm.mov_imm(to, 0),
+            Source::Place(place) => self.asm.mov(w, to, place),
+        }
+    }
+
+    /// Guest register `number` in its own host register, or moved to `otherwise`.
+    pub(super) fn x_in_reg(&mut self, number: u8, otherwise: Reg) -> Reg {
+        host(number).unwrap_or_else(|| {
+            self.load_x(W64, otherwise, number);
+            otherwise
+        })
+    }
+
+    /// Where to compute guest register `number`.
+    pub(super) fn target(&self, number: u8) -> Reg {
+        host(number).unwrap_or(Reg::Rax)
+    }
+
+    /// Guest register `number` was computed in its [`Emit::target`] or in another register.
+    pub(super) fn put_x(&mut self, number: u8, from: Reg) {
+        match host(number) {
+            Some(reg) => self.asm.mov(W64, reg, from),
+            None if number == SINK => {}
+            None => self.asm.store(W64, saved_x(number), from),
+        }
+    }
+
+    // Control flow.
+
+    /// Bytes from the start of the page to the instruction in translation.
+    pub(super) fn place_in_page(&self) -> i32 {
+        self.start + self.block.offset(self.index) as i32
+    }
+
+    /// The address behind the block, to a register.
+    fn link(&mut self, rd: u8) {
+        if rd == SINK {
+            return;
+        }
+        let behind = self.start + self.block.bytes as i32;
+        let to = self.target(rd);
+        self.asm.mov(W64, to, context!(page));
+        self.asm.alu_imm(W64, Alu::Add, to, behind);
+        self.put_x(rd, to);
+    }
+
+    fn in_page(target: i32) -> bool {
+        (0..PAGE_SIZE as i32).contains(&target)
+    }
+
+    /// Goes to `target`, counted from the start of the page.
+    fn go(&mut self, target: i32) {
+        if Emit::in_page(target) {
+            let label = self.asm.jump_later();
+            self.links.push((label, target));
+        } else {
+            self.leave_page(target);
+        }
+    }
+
+    fn leave_page(&mut self, target: i32) {
+        self.asm.mov(W64, Reg::Rax, context!(page));
+        self.asm.alu_imm(W64, Alu::Add, Reg::Rax, target);
+        dispatch(&mut self.asm, self.stubs.leave);
+    }
+
+    fn jump_register(&mut self, inst: &Inst) {
+        self.load_x(W64, Reg::Rax, inst.rs1);
+        if inst.imm != 0 {
+            self.asm.alu_imm(W64, Alu::Add, Reg::Rax, inst.imm);
+        }
+        self.asm.alu_imm(W64, Alu::And, Reg::Rax, -2);
+        if inst.rd != SINK {
+            // The target is in rax, where registers without a host register are computed.
+            let behind = self.start + self.block.bytes as i32;
+            let to = host(inst.rd).unwrap_or(Reg::Rdx);
+            self.asm.mov(W64, to, context!(page));
+            self.asm.alu_imm(W64, Alu::Add, to, behind);
+            self.put_x(inst.rd, to);
+        }
+        dispatch(&mut self.asm, self.stubs.leave);
+    }
+
+    fn branch(&mut self, inst: &Inst, cond: Cond) {
+        self.compare(inst.rs1, inst.rs2);
+        let taken = self.start + inst.imm;
+        let label = self.asm.jump_if_later(cond);
+        let jumps = if Emit::in_page(taken) { &mut self.links } else { &mut self.far };
+        jumps.push((label, taken));
+        self.go(self.start + self.block.bytes as i32);
+    }
+
+    /// Compares two guest registers.
+    pub(super) fn compare(&mut self, a: u8, b: u8) {
+        let (left, right) = (self.source(a), self.source(b));
+        match (left, right) {
+            (Source::Place(left), Source::Zero) => self.asm.alu_imm(W64, Alu::Cmp, left, 0),
+            (Source::Place(Place::Reg(_)), Source::Place(right)) => {
+                let left = self.x_in_reg(a, Reg::Rax);
+                self.asm.alu(W64, Alu::Cmp, left, right);
+            }
+            (_, Source::Place(right)) => {
+                self.load_x(W64, Reg::Rax, a);
+                self.asm.alu(W64, Alu::Cmp, Reg::Rax, right);
+            }
+            (Source::Zero, Source::Zero) => self.asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rax),
+        }
+    }
+}
