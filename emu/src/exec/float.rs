@@ -67,7 +67,7 @@ fn is_arithmetic(op: Op) -> bool {
 
 /// Executes an instruction of F and D other than loads and stores; returns whether it is one, and
 /// legal.
-pub(super) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
+pub(crate) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
     if !is_arithmetic(inst.op) || hart.ctx.mstatus & mstatus::FS == 0 {
         return false;
     }

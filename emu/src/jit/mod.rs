@@ -8,10 +8,12 @@
 mod access;
 mod asm;
 mod buffer;
-mod float;
+mod floating;
 mod integer;
 mod stubs;
 mod translate;
+
+use isa::{Inst, Op};
 
 use asm::Asm;
 use buffer::Buffer;
@@ -20,7 +22,7 @@ use translate::{Features, translate};
 
 use crate::events::{Events, View};
 use crate::exec::code::Block;
-use crate::exec::{Cpu, System};
+use crate::exec::{Cpu, System, bits, float, muldiv};
 use crate::hart::Hart;
 use crate::hart::state::Context;
 use crate::mem::PAGE_SIZE;
@@ -158,8 +160,34 @@ unsafe extern "sysv64" fn rare<E: Events>(
     // SAFETY: translated code passes on what `run_native` gave it, and a block that lives until
     // the end of the turn.
     let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
+    // What the block loop of the interpreter does itself.
+    let inst = &block.insts()[index as usize];
+    if float::arithmetic(cpu.hart, inst) || integer(cpu.hart, inst) {
+        return 1;
+    }
     let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
     u32::from(cpu.rare(block, index as usize, start))
+}
+
+/// Computes what is not worth machine code; returns whether `inst` is of that kind.
+fn integer(hart: &mut Hart, inst: &Inst) -> bool {
+    let (a, b) = (hart.x(inst.rs1()), hart.x(inst.rs2()));
+    let value = match inst.op {
+        Op::Mulhsu => muldiv::mulhsu(a, b),
+        Op::OrcB => bits::orc_b(a),
+        Op::Clmul => bits::clmul(a, b),
+        Op::Clmulh => bits::clmulh(a, b),
+        Op::Clmulr => bits::clmulr(a, b),
+        Op::Clz => a.leading_zeros().into(),
+        Op::Clzw => (a as u32).leading_zeros().into(),
+        Op::Ctz => a.trailing_zeros().into(),
+        Op::Ctzw => (a as u32).trailing_zeros().into(),
+        Op::Cpop => a.count_ones().into(),
+        Op::Cpopw => (a as u32).count_ones().into(),
+        _ => return false,
+    };
+    hart.ctx.x[inst.rd as usize] = value;
+    true
 }
 
 /// Tells the observer that `block` is entered.
