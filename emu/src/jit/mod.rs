@@ -5,27 +5,30 @@
 //! instructions, and what the fast path of an instruction does not cover, are calls to the
 //! interpreter. See `docs/engine.md`.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod access;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod asm;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod buffer;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod floating;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod integer;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod stubs;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod translate;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod translator;
 
-use isa::{Inst, Op};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub use translator::Translator;
 
-use asm::Asm;
-use buffer::Buffer;
-use stubs::Stubs;
-use translate::{Features, translate};
-
-use crate::events::{Events, View};
-use crate::exec::code::Block;
-use crate::exec::{Cpu, System, bits, float, muldiv};
-use crate::hart::Hart;
-use crate::hart::state::Context;
-use crate::mem::PAGE_SIZE;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod absent;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub use absent::Translator;
 
 /// How instructions are executed.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,196 +50,5 @@ impl Engine {
             Engine::JitAtOnce => Translator::new(0).ok(),
             Engine::Interp => None,
         }
-    }
-}
-
-/// Translated code, and how it is made.
-#[derive(Debug)]
-pub struct Translator {
-    buffer: Buffer,
-    features: Features,
-    /// How often a block is interpreted before it is translated.
-    warm: u8,
-    stubs: Stubs,
-    untranslated: u64,
-    /// Bytes of the buffer that are stubs.
-    fixed: usize,
-}
-
-impl Translator {
-    /// A translator for this host, of blocks that were interpreted `warm` times.
-    pub fn new(warm: u8) -> std::io::Result<Translator> {
-        Translator::with_features(warm, Features::detect())
-    }
-
-    fn with_features(warm: u8, features: Features) -> std::io::Result<Translator> {
-        let mut buffer = Buffer::new()?;
-        let mut asm = Asm::new(buffer.next());
-        let stubs = stubs::emit(&mut asm);
-        let untranslated = stubs::emit_untranslated(&mut asm, stubs.leave);
-        buffer.add(&asm.code);
-        let fixed = buffer.used();
-        Ok(Translator { buffer, features, warm, stubs, untranslated, fixed })
-    }
-
-    /// The code of a block, once it was executed often enough.
-    #[inline]
-    pub fn code(&mut self, block: &Block) -> Option<u64> {
-        match block.native.get() {
-            0 => self.warm_up(block),
-            code => Some(code),
-        }
-    }
-
-    #[inline(never)]
-    fn warm_up(&mut self, block: &Block) -> Option<u64> {
-        let warmth = block.warmth.get();
-        if warmth < self.warm {
-            block.warmth.set(warmth + 1);
-            return None;
-        }
-        if warmth == Block::NEVER || self.buffer.full() {
-            return None;
-        }
-        let base = self.buffer.next();
-        let origin = self.buffer.offset(base);
-        let code = translate(block, &self.stubs, self.features, base, origin);
-        self.buffer.add(&code);
-        block.native.set(base);
-        Some(base)
-    }
-
-    /// Where jumps to a block lead: to its code, or out.
-    pub fn entry(&self, block: &Block) -> u64 {
-        match block.native.get() {
-            0 => self.untranslated,
-            code => code,
-        }
-    }
-
-    /// Makes a jump lead to `code`. `jump`: what translated code returned, not zero.
-    pub fn link(&mut self, jump: u32, code: u64) {
-        self.buffer.patch(jump, code);
-    }
-
-    /// Whether it is time for [`Translator::reset`].
-    pub fn full(&self) -> bool {
-        self.buffer.full()
-    }
-
-    /// Forgets all code. No block may exist any more, and no hart may be in one.
-    pub fn reset(&mut self) {
-        self.buffer.truncate(self.fixed);
-    }
-}
-
-/// A [`Cpu`] as translated code passes it on.
-#[derive(Debug)]
-struct Raw<E> {
-    hart: *mut Hart,
-    sys: *mut System,
-    events: *mut E,
-}
-
-impl<E> Raw<E> {
-    /// # Safety
-    /// Inside of [`Cpu::run_native`] only, which has the references exclusively, and not twice at
-    /// the same time.
-    unsafe fn cpu(&mut self) -> Cpu<'_, E>
-    where
-        E: Events,
-    {
-        // SAFETY: by this function's contract.
-        unsafe { Cpu { hart: &mut *self.hart, sys: &mut *self.sys, events: &mut *self.events } }
-    }
-}
-
-/// Executes instruction `index` of `block`. Returns whether the block goes on.
-unsafe extern "sysv64" fn rare<E: Events>(
-    raw: *mut Raw<E>,
-    block: *const Block,
-    index: u32,
-) -> u32 {
-    // SAFETY: translated code passes on what `run_native` gave it, and a block that lives until
-    // the end of the turn.
-    let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
-    // What the block loop of the interpreter does itself.
-    let inst = &block.insts()[index as usize];
-    if float::arithmetic(cpu.hart, inst) || integer(cpu.hart, inst) {
-        return 1;
-    }
-    let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
-    u32::from(cpu.rare(block, index as usize, start))
-}
-
-/// Computes what is not worth machine code; returns whether `inst` is of that kind.
-fn integer(hart: &mut Hart, inst: &Inst) -> bool {
-    let (a, b) = (hart.x(inst.rs1()), hart.x(inst.rs2()));
-    let value = match inst.op {
-        Op::Mulhsu => muldiv::mulhsu(a, b),
-        Op::OrcB => bits::orc_b(a),
-        Op::Clmul => bits::clmul(a, b),
-        Op::Clmulh => bits::clmulh(a, b),
-        Op::Clmulr => bits::clmulr(a, b),
-        Op::Clz => a.leading_zeros().into(),
-        Op::Clzw => (a as u32).leading_zeros().into(),
-        Op::Ctz => a.trailing_zeros().into(),
-        Op::Ctzw => (a as u32).trailing_zeros().into(),
-        Op::Cpop => a.count_ones().into(),
-        Op::Cpopw => (a as u32).count_ones().into(),
-        _ => return false,
-    };
-    hart.ctx.x[inst.rd as usize] = value;
-    true
-}
-
-/// Tells the observer that `block` is entered.
-unsafe extern "sysv64" fn probe<E: Events>(raw: *mut Raw<E>, block: *const Block) {
-    // SAFETY: as in `rare`.
-    let (cpu, block) = unsafe { ((*raw).cpu(), &*block) };
-    let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
-    cpu.events.probed(&View { hart: cpu.hart, sys: cpu.sys }, start);
-}
-
-impl<E: Events> Cpu<'_, E> {
-    /// Executes the translation of `block`, which starts at `pc`, and what follows it, until there
-    /// is something else to do: the hart's pc and budget say where it is. Returns the jump that
-    /// led there, if it can be linked, or zero; nothing if there is no translation. `link`: what
-    /// this returned before, if it is the jump that leads here.
-    pub(crate) fn run_native(&mut self, block: &Block, pc: u64, link: u32) -> Option<u32> {
-        let native = self.sys.native.as_mut()?;
-        let code = native.code(block)?;
-        let enter = native.stubs.enter;
-        if self.sys.points.breakpoints.is_empty() {
-            if link != 0 {
-                native.link(link, code);
-            }
-            let jump = self.hart.jumps.at(pc);
-            if std::ptr::eq(jump.block, block) {
-                jump.code = code;
-            }
-        }
-        Some(self.enter_native(enter, code, pc))
-    }
-
-    fn enter_native(&mut self, enter: u64, code: u64, pc: u64) -> u32 {
-        type Enter = unsafe extern "sysv64" fn(*mut Context, u64) -> u32;
-        let hart: *mut Hart = self.hart;
-        let mut raw = Raw { hart, sys: &raw mut *self.sys, events: &raw mut *self.events };
-        // SAFETY: the hart is borrowed exclusively; these are plain writes to its context.
-        let context = unsafe {
-            let context = &raw mut (*hart).ctx;
-            (*context).page = pc & !(PAGE_SIZE - 1);
-            (*context).cpu = (&raw mut raw).expose_provenance();
-            (*context).rare = rare::<E> as *const () as usize;
-            (*context).probe = probe::<E> as *const () as usize;
-            (*context).jumps = (*hart).jumps.address();
-            context
-        };
-        // SAFETY: `enter` is the address of the stub with this signature.
-        let enter: Enter = unsafe { std::mem::transmute(enter as usize) };
-        // SAFETY: `code` is that of a live block; translated code accesses the context, guest
-        // memory through the fast TLB, and what it passes on to `rare` and `probe`.
-        unsafe { enter(context, code) }
     }
 }

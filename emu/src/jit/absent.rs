@@ -1,0 +1,38 @@
+//! No translator: what stands for it on hosts that it does not know.
+
+use crate::events::Events;
+use crate::exec::Cpu;
+use crate::exec::code::Block;
+
+/// There is none.
+#[derive(Debug)]
+pub enum Translator {}
+
+impl Translator {
+    /// Fails.
+    pub fn new(_warm: u8) -> std::io::Result<Translator> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    /// Where jumps to a block lead.
+    pub fn entry(&self, _block: &Block) -> u64 {
+        match *self {}
+    }
+
+    /// Whether it is time for [`Translator::reset`].
+    pub fn full(&self) -> bool {
+        match *self {}
+    }
+
+    /// Forgets all code.
+    pub fn reset(&mut self) {
+        match *self {}
+    }
+}
+
+impl<E: Events> Cpu<'_, E> {
+    /// Executes the translation of a block, of which there is none.
+    pub(crate) fn run_native(&mut self, _block: &Block, _pc: u64, _link: u32) -> Option<u32> {
+        None
+    }
+}
