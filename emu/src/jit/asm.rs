@@ -100,6 +100,8 @@ pub struct Label(usize);
 
 /// Legacy prefixes that are part of an opcode, or none.
 const NONE: u8 = 0;
+/// The opcode page of all VEX-encoded instructions here.
+const MAP_0F38: u8 = 2;
 
 /// The code so far.
 #[derive(Debug)]
@@ -180,16 +182,15 @@ impl Asm {
         }
     }
 
-    /// A VEX-encoded instruction. `map`: 1 for 0F, 2 for 0F38; `pp`: 0, 1 for 66, 2 for F3, 3 for
-    /// F2.
-    fn vex(&mut self, pp: u8, map: u8, w: Width, opcode: u8, reg: u8, extra: u8, place: Place) {
+    /// A VEX-encoded instruction of the 0F38 page. `pp`: 0, 1 for 66, 2 for F3, 3 for F2.
+    fn vex(&mut self, pp: u8, w: Width, opcode: u8, reg: u8, extra: u8, place: Place) {
         let (base, index) = match place {
             Place::Reg(number) => (number, 0),
             Place::At(base, _) => (base as u8, 0),
             Place::Indexed(base, index, ..) => (base as u8, index as u8),
         };
         self.byte(0xc4);
-        self.byte((!reg >> 3 & 1) << 7 | (!index >> 3 & 1) << 6 | (!base >> 3 & 1) << 5 | map);
+        self.byte((!reg >> 3 & 1) << 7 | (!index >> 3 & 1) << 6 | (!base >> 3 & 1) << 5 | MAP_0F38);
         self.byte(u8::from(w == W64) << 7 | (!extra & 15) << 3 | pp);
         self.byte(opcode);
         self.modrm(reg, place);
@@ -391,7 +392,7 @@ impl Asm {
             Shift::Sar => 2,
             _ => 3,
         };
-        self.vex(pp, 2, w, 0xf7, to as u8, by as u8, from);
+        self.vex(pp, w, 0xf7, to as u8, by as u8, from);
     }
 
     /// `bt`, `bts`, `btr`, `btc` with a constant.
@@ -570,7 +571,7 @@ impl Asm {
     pub fn fma(&mut self, w: Width, negate: bool, subtract: bool, a: Xmm, b: Xmm, c: Place) {
         // The 213 forms: a = b * a + c.
         let opcode = 0xa9 + 4 * u8::from(negate) + 2 * u8::from(subtract);
-        self.vex(1, 2, w, opcode, a.0, b.0, c);
+        self.vex(1, w, opcode, a.0, b.0, c);
     }
 
     /// `xorps` of a register with itself: zero.

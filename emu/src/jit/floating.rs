@@ -71,14 +71,14 @@ impl Emit<'_> {
             Op::FmvXW => self.move_to_x(i, W32),
             Op::FmvDX => self.move_from_x(i, W64),
             Op::FmvWX => self.move_from_x(i, W32),
-            Op::FcvtDW => self.from_integer(i, W64, W32),
-            Op::FcvtDL => self.from_integer(i, W64, W64),
-            Op::FcvtSW => self.from_integer(i, W32, W32),
-            Op::FcvtSL => self.from_integer(i, W32, W64),
-            Op::FcvtWD => self.to_integer(i, W64, W32),
-            Op::FcvtLD => self.to_integer(i, W64, W64),
-            Op::FcvtWS => self.to_integer(i, W32, W32),
-            Op::FcvtLS => self.to_integer(i, W32, W64),
+            Op::FcvtDW => self.convert_integer(i, W64, W32),
+            Op::FcvtDL => self.convert_integer(i, W64, W64),
+            Op::FcvtSW => self.convert_integer(i, W32, W32),
+            Op::FcvtSL => self.convert_integer(i, W32, W64),
+            Op::FcvtWD => self.truncate(i, W64, W32),
+            Op::FcvtLD => self.truncate(i, W64, W64),
+            Op::FcvtWS => self.truncate(i, W32, W32),
+            Op::FcvtLS => self.truncate(i, W32, W64),
             Op::FcvtDS => self.widen(i),
             Op::FcvtSD => self.narrow(i),
             _ => false,
@@ -273,7 +273,7 @@ impl Emit<'_> {
         self.finish(slow)
     }
 
-    fn from_integer(&mut self, i: &Inst, w: Width, from: Width) -> bool {
+    fn convert_integer(&mut self, i: &Inst, w: Width, from: Width) -> bool {
         let exact = w == W64 && from == W32;
         if !exact && i.rm() != RNE && i.rm() != DYNAMIC {
             return false;
@@ -304,7 +304,7 @@ impl Emit<'_> {
 
     /// Towards zero, as compilers want it. What does not fit gives the least integer, and is
     /// looked at again.
-    fn to_integer(&mut self, i: &Inst, w: Width, to_width: Width) -> bool {
+    fn truncate(&mut self, i: &Inst, w: Width, to_width: Width) -> bool {
         if i.rm() != RTZ {
             return false;
         }
