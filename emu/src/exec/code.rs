@@ -91,6 +91,9 @@ impl Block {
     /// Bytes from the block's start to instruction `index`.
     #[inline]
     pub fn offset(&self, index: usize) -> u64 {
+        if index + 1 == self.count as usize {
+            return u64::from(self.bytes) - self.len(index);
+        }
         let mask = if index == MAX_BLOCK { u64::MAX } else { (1 << index) - 1 };
         let before = self.short & mask;
         4 * index as u64 - 2 * u64::from(before.count_ones())
@@ -258,13 +261,18 @@ impl Code {
     /// A store to `length` bytes at `pa`, all in one page with code, was made. Returns whether
     /// blocks were dropped.
     pub fn stored(&mut self, ram: &mut Ram, pa: u64, length: u64) -> bool {
-        let Some(Some(page)) = self.pages.get(Code::index(pa)) else { return false };
-        let (first, last) = (pa % PAGE_SIZE / 64, (pa % PAGE_SIZE + length - 1) / 64);
-        let hit = page.lines & (u64::MAX << first & u64::MAX >> (63 - last)) != 0;
+        let hit = self.covers(pa, length);
         if hit {
             self.drop_page(ram, pa);
         }
         hit
+    }
+
+    /// Whether some of the `length` bytes at `pa`, all in one page, may have been decoded.
+    pub fn covers(&self, pa: u64, length: u64) -> bool {
+        let Some(Some(page)) = self.pages.get(Code::index(pa)) else { return false };
+        let (first, last) = (pa % PAGE_SIZE / 64, (pa % PAGE_SIZE + length - 1) / 64);
+        page.lines & (u64::MAX << first & u64::MAX >> (63 - last)) != 0
     }
 
     /// Drops the blocks of the page of `pa`.

@@ -180,6 +180,27 @@ impl<E: Events> Cpu<'_, E> {
         Ok(u64::from_le_bytes(bytes))
     }
 
+    /// Executes a store to a page that needs attention, if it was located before and the block
+    /// may go on: data beside code, or a page table.
+    pub(super) fn store_aside(&mut self, inst: &Inst) -> bool {
+        let size = match inst.op {
+            Op::Sb => 1,
+            Op::Sh => 2,
+            Op::Sw => 4,
+            Op::Sd => 8,
+            _ => return false,
+        };
+        let va = self.hart.x(inst.rs1()).wrapping_add(inst.imm as i64 as u64);
+        let Some(page) = self.hart.ctx.space.guarded(va) else { return false };
+        let pa = page + va % PAGE_SIZE;
+        let ram = &mut self.sys.bus.ram;
+        if !va.is_multiple_of(size) || ram.is_plain(pa) || self.sys.code.covers(pa, size) {
+            return false;
+        }
+        self.write_bytes(pa, &self.hart.x(inst.rs2()).to_le_bytes()[..size as usize]);
+        true
+    }
+
     /// Stores to memory, which `pa` was checked to be; all in one page.
     pub(crate) fn write_bytes(&mut self, pa: u64, bytes: &[u8]) {
         let (ram, length) = (&mut self.sys.bus.ram, bytes.len() as u64);

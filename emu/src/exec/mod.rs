@@ -103,12 +103,15 @@ impl<E: Events> Cpu<'_, E> {
     #[cold]
     #[inline(never)]
     pub(crate) fn rare(&mut self, block: &Block, index: usize, start: u64) -> bool {
-        let left = i64::from(block.count) - index as i64;
-        let pc = start.wrapping_add(block.offset(index));
-        self.hart.ctx.pending = left;
         // SAFETY: `index` is that of an instruction of the block, which lives until the end of the
         // turn even if it is dropped from the cache.
         let inst = unsafe { *block.insts.add(index) };
+        if self.store_aside(&inst) {
+            return true;
+        }
+        let left = i64::from(block.count) - index as i64;
+        let pc = start.wrapping_add(block.offset(index));
+        self.hart.ctx.pending = left;
         let outcome = self.execute(&inst, pc);
         self.hart.ctx.pending = 0;
         match outcome {
