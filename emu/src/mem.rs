@@ -19,7 +19,7 @@ pub const PAGE_SIZE: u64 = 4096;
 pub struct OutOfRam;
 
 /// Instructions were decoded from this page.
-const CODE: u8 = 1;
+pub(crate) const CODE: u8 = 1;
 /// The page waits in the list of those that a device wrote.
 const TOUCHED: u8 = 2;
 /// The page holds PTEs that translations were derived from.
@@ -136,6 +136,11 @@ impl Ram {
     pub(crate) fn host_address(&self, pa: u64) -> Option<u64> {
         let offset = self.check(pa, 1).ok()?;
         Some(self.host.addr() as u64 + offset as u64)
+    }
+
+    /// Where the flags of pages are: for translated code, which reads them.
+    pub(crate) fn flags_address(&self) -> u64 {
+        self.flags.as_ptr().expose_provenance() as u64
     }
 
     /// Reads one integer; it may be misaligned.

@@ -169,8 +169,6 @@ struct Page {
     /// For every place where a block starts, its number in `blocks` plus one.
     starts: Box<[u16; STARTS]>,
     blocks: Vec<*mut Block>,
-    /// One bit for every 64 bytes: some of them were decoded.
-    lines: u64,
 }
 
 impl Drop for Page {
@@ -196,6 +194,8 @@ pub enum Found {
 /// The decoded code of the whole machine.
 pub struct Code {
     pages: Vec<Option<Box<Page>>>,
+    /// For every page one bit for every 64 bytes: some of them were decoded.
+    lines: Box<[u64]>,
     /// Pages that were dropped since the last [`Code::collect`].
     #[expect(clippy::vec_box, reason = "pages move between the lists as they are")]
     dropped: Vec<Box<Page>>,
@@ -212,6 +212,7 @@ impl Code {
         let pages = (ram.size() / PAGE_SIZE) as usize;
         Code {
             pages: (0..pages).map(|_| None).collect(),
+            lines: vec![0; pages].into_boxed_slice(),
             dropped: Vec::new(),
             epoch: 0,
             decoded: 0,
@@ -248,14 +249,19 @@ impl Code {
             ram.set_code(pa, true);
         }
         let page = slot.get_or_insert_with(|| {
-            Box::new(Page { starts: Box::new([0; STARTS]), blocks: Vec::new(), lines: 0 })
+            Box::new(Page { starts: Box::new([0; STARTS]), blocks: Vec::new() })
         });
         let last = (pa % PAGE_SIZE + u64::from(block.bytes) - 1) / 64;
-        page.lines |= u64::MAX << (pa % PAGE_SIZE / 64) & u64::MAX >> (63 - last);
+        self.lines[Code::index(pa)] |= u64::MAX << (pa % PAGE_SIZE / 64) & u64::MAX >> (63 - last);
         let block = Box::into_raw(block);
         page.blocks.push(block);
         page.starts[start] = page.blocks.len() as u16;
         Found::Block(block)
+    }
+
+    /// Where the lines are that were decoded: for translated code, which reads them.
+    pub(crate) fn lines_address(&self) -> u64 {
+        self.lines.as_ptr().expose_provenance() as u64
     }
 
     /// A store to `length` bytes at `pa`, all in one page with code, was made. Returns whether
@@ -270,9 +276,9 @@ impl Code {
 
     /// Whether some of the `length` bytes at `pa`, all in one page, may have been decoded.
     pub fn covers(&self, pa: u64, length: u64) -> bool {
-        let Some(Some(page)) = self.pages.get(Code::index(pa)) else { return false };
+        let Some(lines) = self.lines.get(Code::index(pa)) else { return false };
         let (first, last) = (pa % PAGE_SIZE / 64, (pa % PAGE_SIZE + length - 1) / 64);
-        page.lines & (u64::MAX << first & u64::MAX >> (63 - last)) != 0
+        lines & (u64::MAX << first & u64::MAX >> (63 - last)) != 0
     }
 
     /// Drops the blocks of the page of `pa`.
@@ -283,6 +289,7 @@ impl Code {
             let sizes = page.blocks.iter().map(|&block| unsafe { &*block }.storage.len());
             self.decoded -= sizes.sum::<usize>();
             self.dropped.push(page);
+            self.lines[Code::index(pa)] = 0;
             self.epoch += 1;
             ram.set_code(pa, false);
         }

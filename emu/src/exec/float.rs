@@ -67,7 +67,7 @@ fn is_arithmetic(op: Op) -> bool {
 
 /// Executes an instruction of F and D other than loads and stores; returns whether it is one, and
 /// legal.
-pub(crate) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
+pub(super) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
     if !is_arithmetic(inst.op) || hart.ctx.mstatus & mstatus::FS == 0 {
         return false;
     }
@@ -89,9 +89,11 @@ pub(crate) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
 }
 
 impl<E: Events> Cpu<'_, E> {
-    /// What of F and D the block loop does not do: accesses that the fast TLB does not cover, and
-    /// what is illegal.
+    /// F and D outside of the block loop.
     pub(super) fn float_instruction(&mut self, inst: &Inst) -> Result<Next, Trap> {
+        if arithmetic(self.hart, inst) {
+            return Ok(Next::Inst);
+        }
         if is_arithmetic(inst.op) || self.hart.ctx.mstatus & mstatus::FS == 0 {
             return Err(Trap::Illegal);
         }

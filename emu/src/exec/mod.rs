@@ -145,7 +145,32 @@ impl<E: Events> Cpu<'_, E> {
             op if (Op::Flw as u8..=Op::FmvDX as u8).contains(&(op as u8)) => {
                 self.float_instruction(inst)
             }
-            _ => self.system_instruction(inst, pc),
+            op => match compute(op, self.hart.x(inst.rs1()), self.hart.x(inst.rs2())) {
+                Some(value) => {
+                    self.hart.set_x(inst.rd, value);
+                    Ok(Next::Inst)
+                }
+                None => self.system_instruction(inst, pc),
+            },
         }
     }
+}
+
+/// The computations that are not worth machine code: for translated code, since the block loop
+/// does them itself.
+fn compute(op: Op, a: u64, b: u64) -> Option<u64> {
+    Some(match op {
+        Op::Mulhsu => muldiv::mulhsu(a, b),
+        Op::OrcB => bits::orc_b(a),
+        Op::Clmul => bits::clmul(a, b),
+        Op::Clmulh => bits::clmulh(a, b),
+        Op::Clmulr => bits::clmulr(a, b),
+        Op::Clz => a.leading_zeros().into(),
+        Op::Clzw => (a as u32).leading_zeros().into(),
+        Op::Ctz => a.trailing_zeros().into(),
+        Op::Ctzw => (a as u32).trailing_zeros().into(),
+        Op::Cpop => a.count_ones().into(),
+        Op::Cpopw => (a as u32).count_ones().into(),
+        _ => return None,
+    })
 }

@@ -2,7 +2,8 @@
 
 use crate::events::Events;
 use crate::exec::Cpu;
-use crate::exec::code::Block;
+use crate::exec::code::{Block, Code};
+use crate::mem::Ram;
 
 /// There is none.
 #[derive(Debug)]
@@ -10,7 +11,7 @@ pub enum Translator {}
 
 impl Translator {
     /// Fails.
-    pub fn new(_warm: u8) -> std::io::Result<Translator> {
+    pub fn new(_warm: u8, _ram: &Ram, _code: &Code) -> std::io::Result<Translator> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 

@@ -103,6 +103,24 @@ impl Emit<'_> {
         count
     }
 
+    /// Emits a store to a page that also holds code, if `i` is a store; what follows is for when
+    /// it is not that, and the jump returned for when it was.
+    pub(super) fn store_beside_code(&mut self, i: &Inst, stub: u64) -> Option<Label> {
+        let kind = Kind::of(i.op).filter(|kind| kind.store)?;
+        self.address(i.rs1, i.imm);
+        let misaligned = (kind.size > 1).then(|| {
+            self.asm.test_imm(W32, Reg::Rdx, kind.size as i32 - 1);
+            self.asm.jump_if_later(Cond::Ne)
+        });
+        self.asm.call(stub);
+        let other = self.asm.jump_if_later(Cond::Ne);
+        self.transfer(i, 0);
+        let done = self.asm.jump_later();
+        misaligned.into_iter().for_each(|label| self.asm.bind(label));
+        self.asm.bind(other);
+        Some(done)
+    }
+
     /// rdx = guest register + displacement.
     pub(super) fn address(&mut self, base: u8, displacement: i32) {
         match (self.source(base), host(base)) {

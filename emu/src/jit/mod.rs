@@ -30,6 +30,9 @@ mod absent;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 pub use absent::Translator;
 
+use crate::exec::code::Code;
+use crate::mem::Ram;
+
 /// How instructions are executed.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
@@ -44,10 +47,10 @@ pub enum Engine {
 
 impl Engine {
     /// The translator of this engine, if it has one and the host allows it.
-    pub fn translator(self) -> Option<Translator> {
+    pub fn translator(self, ram: &Ram, code: &Code) -> Option<Translator> {
         match self {
-            Engine::Jit => Translator::new(2).ok(),
-            Engine::JitAtOnce => Translator::new(0).ok(),
+            Engine::Jit => Translator::new(2, ram, code).ok(),
+            Engine::JitAtOnce => Translator::new(0, ram, code).ok(),
             Engine::Interp => None,
         }
     }

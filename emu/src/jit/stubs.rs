@@ -6,10 +6,13 @@
 
 use std::mem::offset_of;
 
-use super::asm::{Alu, Asm, Cond, Place, Reg, Width, Width::*};
+use super::asm::{Alu, Asm, Cond, Place, Reg, Shift, Width, Width::*};
+use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
+use crate::mem::{CODE, PAGE_SIZE};
 use crate::mmu::Space;
+use crate::mmu::tlb::GUARDED_ENTRIES;
 
 /// The guest registers that live in host registers while translated code runs: those that
 /// compiled code names most.
@@ -62,6 +65,20 @@ pub struct Stubs {
     pub rare: u64,
     /// To be called: tells the observer that the block rdx is entered.
     pub probe: u64,
+    /// To be called: makes the virtual address in rdx, of an aligned store, a host address if the
+    /// store is beside code that shares the page; the zero flag tells. Clobbers rax.
+    pub beside_code: u64,
+}
+
+/// Where the host has what belongs to the guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// Memory.
+    pub ram: u64,
+    /// The flags of its pages.
+    pub flags: u64,
+    /// The lines of its pages that were decoded.
+    pub lines: u64,
 }
 
 /// A guest integer register's place in the context.
@@ -70,7 +87,7 @@ pub fn saved_x(number: u8) -> Place {
 }
 
 /// Emits the stubs.
-pub fn emit(asm: &mut Asm) -> Stubs {
+pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
     let leave = emit_leave(asm);
     Stubs {
         enter: emit_enter(asm),
@@ -78,6 +95,7 @@ pub fn emit(asm: &mut Asm) -> Stubs {
         leave_at: emit_leave_at(asm, leave),
         rare: emit_rare(asm, leave),
         probe: emit_probe(asm),
+        beside_code: emit_beside_code(asm, guest),
     }
 }
 
@@ -155,6 +173,51 @@ fn emit_probe(asm: &mut Asm) -> u64 {
     address
 }
 
+fn emit_beside_code(asm: &mut Asm, guest: &Guest) -> u64 {
+    const ENTRY_SHIFT: u8 = 4;
+    const { assert!(size_of::<[u64; 2]>() == 1 << ENTRY_SHIFT) };
+    let address = asm.here();
+    let saved = [Reg::Rcx, Reg::Rsi, Reg::Rdi];
+    saved.into_iter().for_each(|reg| asm.push(reg));
+    let mut failed = Vec::new();
+    // The page is in the table of those that have to be looked at.
+    asm.mov(W64, Reg::Rax, Reg::Rdx);
+    asm.alu_imm(W64, Alu::And, Reg::Rax, -(PAGE_SIZE as i32));
+    asm.mov(W32, Reg::Rsi, Reg::Rax);
+    asm.shift_imm(W32, Shift::Shr, Reg::Rsi, 12 - ENTRY_SHIFT);
+    asm.alu_imm(W32, Alu::And, Reg::Rsi, ((GUARDED_ENTRIES - 1) << ENTRY_SHIFT) as i32);
+    let entry = offset_of!(Space, guarded) as i32;
+    asm.alu(W64, Alu::Cmp, Reg::Rax, Place::Indexed(SPACE, Reg::Rsi, 0, entry));
+    failed.push(asm.jump_if_later(Cond::Ne));
+    asm.mov(W64, Reg::Rsi, Place::Indexed(SPACE, Reg::Rsi, 0, entry + 8));
+    asm.mov_imm(Reg::Rax, RAM_BASE);
+    asm.alu(W64, Alu::Sub, Reg::Rsi, Reg::Rax);
+    // It holds code and nothing else that matters, and no code near the address.
+    asm.mov(W64, Reg::Rcx, Reg::Rsi);
+    asm.shift_imm(W64, Shift::Shr, Reg::Rcx, 12);
+    asm.mov_imm(Reg::Rdi, guest.flags);
+    asm.movzx8(Reg::Rax, Place::Indexed(Reg::Rdi, Reg::Rcx, 0, 0));
+    asm.alu_imm(W32, Alu::Cmp, Reg::Rax, i32::from(CODE));
+    failed.push(asm.jump_if_later(Cond::Ne));
+    asm.mov_imm(Reg::Rdi, guest.lines);
+    asm.mov(W64, Reg::Rax, Place::Indexed(Reg::Rdi, Reg::Rcx, 3, 0));
+    asm.mov(W32, Reg::Rcx, Reg::Rdx);
+    asm.shift_imm(W32, Shift::Shr, Reg::Rcx, 6);
+    // cl is the bit of the line.
+    asm.shift_cl(W64, Shift::Shr, Reg::Rax);
+    asm.test_imm(W32, Reg::Rax, 1);
+    failed.push(asm.jump_if_later(Cond::Ne));
+    asm.alu_imm(W32, Alu::And, Reg::Rdx, PAGE_SIZE as i32 - 1);
+    asm.alu(W64, Alu::Add, Reg::Rdx, Reg::Rsi);
+    asm.mov_imm(Reg::Rax, guest.ram);
+    asm.alu(W64, Alu::Add, Reg::Rdx, Reg::Rax);
+    asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rax);
+    failed.into_iter().for_each(|label| asm.bind(label));
+    saved.into_iter().rev().for_each(|reg| asm.pop(reg));
+    asm.ret();
+    address
+}
+
 /// Brings the context up to date; changes no register.
 fn spill(asm: &mut Asm) {
     for (guest, host) in PINNED {
@@ -179,12 +242,12 @@ pub fn dispatch(asm: &mut Asm, leave: u64) {
     let field = |offset: usize| Place::At(Reg::Rdx, offset as i32);
     asm.mov(W32, Reg::Rdx, Reg::Rax);
     // Bit 0 of addresses is zero, so that shifting by one less makes an index of bit 1 and up.
-    asm.shift_imm(W32, super::asm::Shift::Shl, Reg::Rdx, SHIFT - 1);
+    asm.shift_imm(W32, Shift::Shl, Reg::Rdx, SHIFT - 1);
     asm.alu_imm(W32, Alu::And, Reg::Rdx, ((JUMPS - 1) << SHIFT) as i32);
     asm.alu(W64, Alu::Add, Reg::Rdx, context!(jumps));
     asm.alu(W64, Alu::Cmp, Reg::Rax, field(offset_of!(Jump, va)));
     let other = asm.jump_if_later(Cond::Ne);
-    asm.alu_imm(W64, Alu::And, Reg::Rax, -(crate::mem::PAGE_SIZE as i32));
+    asm.alu_imm(W64, Alu::And, Reg::Rax, -(PAGE_SIZE as i32));
     asm.store(W64, context!(page), Reg::Rax);
     asm.mov(W64, Reg::Rax, Place::At(SPACE, offset_of!(Space, generation) as i32));
     asm.alu(W64, Alu::Cmp, Reg::Rax, field(offset_of!(Jump, generation)));

@@ -158,7 +158,11 @@ impl Emit<'_> {
         for rare in std::mem::take(&mut self.rare) {
             rare.from.into_iter().for_each(|label| self.asm.bind(label));
             for index in rare.index..rare.index + rare.count {
+                self.index = index;
+                let inst = &self.block.insts()[index];
+                let beside = self.store_beside_code(inst, self.stubs.beside_code);
                 self.call_rare(index);
+                beside.into_iter().for_each(|label| self.asm.bind(label));
             }
             self.asm.jump(rare.back);
         }

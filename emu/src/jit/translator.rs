@@ -1,18 +1,17 @@
 //! The translated code of a machine, and how it and the interpreter call each other.
 
-use isa::{Inst, Op};
-
 use super::asm::Asm;
 use super::buffer::Buffer;
-use super::stubs::Stubs;
+use super::stubs::{Guest, Stubs};
 use super::translate::{Features, translate};
 
+use crate::board::RAM_BASE;
 use crate::events::{Events, View};
-use crate::exec::code::Block;
-use crate::exec::{Cpu, System, bits, float, muldiv};
+use crate::exec::code::{Block, Code};
+use crate::exec::{Cpu, System};
 use crate::hart::Hart;
 use crate::hart::state::Context;
-use crate::mem::PAGE_SIZE;
+use crate::mem::{PAGE_SIZE, Ram};
 
 /// Translated code, and how it is made.
 #[derive(Debug)]
@@ -29,14 +28,19 @@ pub struct Translator {
 
 impl Translator {
     /// A translator for this host, of blocks that were interpreted `warm` times.
-    pub fn new(warm: u8) -> std::io::Result<Translator> {
-        Translator::with_features(warm, Features::detect())
+    pub fn new(warm: u8, ram: &Ram, code: &Code) -> std::io::Result<Translator> {
+        let guest = Guest {
+            ram: ram.host_address(RAM_BASE).unwrap_or(0),
+            flags: ram.flags_address(),
+            lines: code.lines_address(),
+        };
+        Translator::with_features(warm, guest, Features::detect())
     }
 
-    fn with_features(warm: u8, features: Features) -> std::io::Result<Translator> {
+    fn with_features(warm: u8, guest: Guest, features: Features) -> std::io::Result<Translator> {
         let mut buffer = Buffer::new()?;
         let mut asm = Asm::new(buffer.next());
-        let stubs = super::stubs::emit(&mut asm);
+        let stubs = super::stubs::emit(&mut asm, &guest);
         let untranslated = super::stubs::emit_untranslated(&mut asm, stubs.leave);
         buffer.add(&asm.code);
         let fixed = buffer.used();
@@ -124,34 +128,8 @@ unsafe extern "sysv64" fn rare<E: Events>(
     // SAFETY: translated code passes on what `run_native` gave it, and a block that lives until
     // the end of the turn.
     let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
-    // What the block loop of the interpreter does itself.
-    let inst = &block.insts()[index as usize];
-    if float::arithmetic(cpu.hart, inst) || integer(cpu.hart, inst) {
-        return 1;
-    }
     let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
     u32::from(cpu.rare(block, index as usize, start))
-}
-
-/// Computes what is not worth machine code; returns whether `inst` is of that kind.
-fn integer(hart: &mut Hart, inst: &Inst) -> bool {
-    let (a, b) = (hart.x(inst.rs1()), hart.x(inst.rs2()));
-    let value = match inst.op {
-        Op::Mulhsu => muldiv::mulhsu(a, b),
-        Op::OrcB => bits::orc_b(a),
-        Op::Clmul => bits::clmul(a, b),
-        Op::Clmulh => bits::clmulh(a, b),
-        Op::Clmulr => bits::clmulr(a, b),
-        Op::Clz => a.leading_zeros().into(),
-        Op::Clzw => (a as u32).leading_zeros().into(),
-        Op::Ctz => a.trailing_zeros().into(),
-        Op::Ctzw => (a as u32).trailing_zeros().into(),
-        Op::Cpop => a.count_ones().into(),
-        Op::Cpopw => (a as u32).count_ones().into(),
-        _ => return false,
-    };
-    hart.ctx.x[inst.rd as usize] = value;
-    true
 }
 
 /// Tells the observer that `block` is entered.

@@ -19,7 +19,7 @@ pub const ENTRIES: usize = 1024;
 /// Entries for fetches, which happen only when a block is not found otherwise.
 const FETCH_ENTRIES: usize = 64;
 /// Entries for stores to pages that need attention.
-const GUARDED_ENTRIES: usize = 16;
+pub const GUARDED_ENTRIES: usize = 16;
 /// Spaces that a hart keeps besides the current one.
 const MAX_OTHERS: usize = 15;
 /// The tag of a fetch entry that matches nothing: page addresses have zeroes at the end.
@@ -106,16 +106,16 @@ impl Key {
 }
 
 /// A virtual page, and the physical one that it leads to.
-type Page = (u64, u64);
+type Page = [u64; 2];
 
 /// The physical page of a virtual one, from a small direct-mapped array.
 fn look_up<const N: usize>(pages: &[Page; N], va: u64) -> Option<u64> {
-    let (tag, pa) = pages[(va >> PAGE_SHIFT) as usize % N];
+    let [tag, pa] = pages[(va >> PAGE_SHIFT) as usize % N];
     (tag == page(va)).then_some(pa)
 }
 
 fn put<const N: usize>(pages: &mut [Page; N], va: u64, pa: u64) {
-    pages[(va >> PAGE_SHIFT) as usize % N] = (page(va), page(pa));
+    pages[(va >> PAGE_SHIFT) as usize % N] = [page(va), page(pa)];
 }
 
 /// The cached translations of one way to see memory.
@@ -131,7 +131,7 @@ pub struct Space {
     /// For fetches.
     fetch: [Page; FETCH_ENTRIES],
     /// For stores to pages that may be stored to, but not without a look at what they hold.
-    guarded: [Page; GUARDED_ENTRIES],
+    pub guarded: [Page; GUARDED_ENTRIES],
     /// Which places of `read` and `write` were filled since the last flush.
     filled: [u64; ENTRIES / 64],
 }
@@ -142,8 +142,8 @@ impl Space {
             read: EMPTY,
             write: EMPTY,
             generation: 0,
-            fetch: [(NO_PAGE, 0); FETCH_ENTRIES],
-            guarded: [(NO_PAGE, 0); GUARDED_ENTRIES],
+            fetch: [[NO_PAGE, 0]; FETCH_ENTRIES],
+            guarded: [[NO_PAGE, 0]; GUARDED_ENTRIES],
             filled: [0; ENTRIES / 64],
         })
     }
@@ -201,8 +201,8 @@ impl Space {
             space.write[at] = Entry::none(at);
         });
         self.filled = [0; ENTRIES / 64];
-        self.fetch = [(NO_PAGE, 0); FETCH_ENTRIES];
-        self.guarded = [(NO_PAGE, 0); GUARDED_ENTRIES];
+        self.fetch = [[NO_PAGE, 0]; FETCH_ENTRIES];
+        self.guarded = [[NO_PAGE, 0]; GUARDED_ENTRIES];
     }
 
     /// Drops the translations of some addresses.
@@ -219,11 +219,14 @@ impl Space {
             None => self.each_filled(drop),
         }
         if range.fetched {
-            self.fetch.iter_mut().filter(|page| range.contains(page.0)).for_each(|p| p.0 = NO_PAGE);
+            self.fetch
+                .iter_mut()
+                .filter(|page| range.contains(page[0]))
+                .for_each(|p| p[0] = NO_PAGE);
         }
         for page in &mut self.guarded {
-            if range.contains(page.0) {
-                page.0 = NO_PAGE;
+            if range.contains(page[0]) {
+                page[0] = NO_PAGE;
             }
         }
     }
