@@ -1,6 +1,6 @@
 //! Builds the guest: kernel, user programs and file system image, into `target/guest`.
 //!
-//! `kernel.elf` and `fs.img` are what boots; `user/NAME` are the programs with their symbols
+//! `kernel.elf` and `fs.img` are what boots; `bench.elf` holds the bare-metal workloads; `user/NAME` are the programs with their symbols
 //! (the image holds stripped copies).
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
     let out = folder();
     let mut cargo = toolchain.cargo_build();
     cargo.args(["--profile", "guest", "--package", "guest-kernel", "--package", "guest-user"]);
-    cargo.arg("--target-dir").arg(&out);
+    cargo.args(["--package", "bench-guest"]).arg("--target-dir").arg(&out);
     if mutants {
         cargo.args(["--features", "guest-kernel/mutants"]);
     }
@@ -36,6 +36,7 @@ pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
     let built = out.join(toolchain::TARGET).join("guest");
     let kernel = kernel(mutants);
     copy_if_newer(&built.join("guest-kernel"), &kernel)?;
+    copy_if_newer(&built.join("bench-guest"), &out.join("bench.elf"))?;
     let programs = programs()?;
     let symbols = out.join("user");
     std::fs::create_dir_all(&symbols).map_err(|error| format!("{}: {error}", symbols.display()))?;
