@@ -321,3 +321,35 @@ fn a_trace_has_a_header_and_an_end() {
     assert!(lines[1].starts_with(r#"{"record":"end""#) && lines[1].contains(r#""status":7"#));
     assert_eq!(lines.len(), 2, "{trace}");
 }
+
+#[test]
+fn a_saved_trace_becomes_every_output_and_two_are_compared() {
+    let folder = Folder::new("report");
+    let trace = folder.path("a.jsonl");
+    let trace = trace.to_str().expect("UTF-8");
+    boot("report-run", &finish(0x5555), &["-o", trace]);
+    let text = run(&["report", trace]);
+    assert_eq!(text.status, Some(0), "{}", text.stderr);
+    assert!(text.stdout.contains("Page faults: 0 (0 traps)"), "{}", text.stdout);
+    for (name, part) in [
+        ("b.jsonl", r#"{"record":"header""#),
+        ("b.txt", "Page faults: 0"),
+        ("b.perfetto.json", "traceEvents"),
+        ("b.html", "<h2>Free pages over time</h2>"),
+    ] {
+        let path = folder.path(name);
+        let made = run(&["report", trace, "-o", path.to_str().expect("UTF-8")]);
+        assert_eq!(made.status, Some(0), "{name}: {}", made.stderr);
+        let content = std::fs::read_to_string(path).expect("written");
+        assert!(content.contains(part), "{name}: {content}");
+    }
+    let both = run(&["report", trace, trace]);
+    assert!(
+        both.stdout
+            .contains("page faults                                 0                0         =")
+    );
+    fails(&["report", trace, "-o", trace], 64, "is the trace itself");
+    fails(&["report"], 64, "");
+    let bad = folder.file("bad.jsonl", b"{\"record\":\"end\"}\n");
+    fails(&["report", bad.to_str().expect("UTF-8")], 64, "bad.jsonl is no trace: line 1");
+}

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod failure;
 pub mod qemu_compat;
+pub mod report;
 pub mod run;
 pub mod setup;
 pub mod trace_args;
@@ -11,14 +12,15 @@ pub mod watch;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use args::Args;
 use failure::Failure;
+use report::ReportArgs;
 
 /// The `emu` command.
 pub fn main() -> ExitCode {
-    match parse().and_then(|args| args.map_or(Ok(0), |args| run::run(&args))) {
+    match words().and_then(carry_out) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             crate::term::restore();
@@ -31,13 +33,33 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line; `None` when it only asked for help or the version.
-fn parse() -> Result<Option<Args>, Failure> {
+/// The words of the command line.
+fn words() -> Result<Vec<String>, Failure> {
     let words = std::env::args_os().map(|word| {
         word.into_string()
             .map_err(|word| Failure::Usage(format!("{} is not UTF-8", word.to_string_lossy())))
     });
-    let words = words.collect::<Result<Vec<_>, _>>()?;
+    words.collect()
+}
+
+/// `emu report …`, or a run.
+fn carry_out(mut words: Vec<String>) -> Result<u8, Failure> {
+    if words.get(1).is_some_and(|word| word == "report") {
+        words.remove(1);
+        return match ReportArgs::try_parse_from(words) {
+            Ok(args) => report::run(&args),
+            Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+                print(&error.to_string());
+                Ok(0)
+            }
+            Err(error) => Err(Failure::Usage(one_line(&error))),
+        };
+    }
+    parse(words)?.map_or(Ok(0), |args| run::run(&args))
+}
+
+/// The command line of a run; `None` when it only asked for help or the version.
+fn parse(words: Vec<String>) -> Result<Option<Args>, Failure> {
     // The parser's own two options, which the translation does not know.
     let asked = |names: &[&str]| words.iter().skip(1).any(|word| names.contains(&word.as_str()));
     let mut command = Args::command();

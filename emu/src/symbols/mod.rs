@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use addr2line::Context;
 use gimli::{EndianArcSlice, RunTimeEndian};
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind, SymbolKind};
 
 pub use structs::StructLayout;
 
@@ -52,11 +52,16 @@ pub struct Symbols {
     bytes: Vec<u8>,
     /// Address, and offset and length in the file's bytes; segments may share these.
     segments: Vec<(u64, u64, u64)>,
+    /// Address and length of the code, where sections say it.
+    code: Vec<(u64, u64)>,
     known: RefCell<HashMap<u64, Place>>,
 }
 
 /// Places that are remembered; looking one up in DWARF is slow, and few sites fault.
 const MAX_KNOWN: usize = 1 << 16;
+
+/// Bytes of code by which a page is recognised.
+const MIN_CODE: usize = 16;
 
 /// A name that fails to become a long one: many symbols could share a giant name, or a small one
 /// that refers to itself until it is giant.
@@ -79,7 +84,9 @@ impl Symbols {
         let file = object::File::parse(bytes)?;
         let mut functions = Vec::new();
         let mut addresses = HashMap::new();
-        for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
+        // Labels of assembly count: they have no type and no size.
+        let names = |kind| !matches!(kind, SymbolKind::Section | SymbolKind::File);
+        for symbol in file.symbols().filter(|s| !s.is_undefined() && names(s.kind())) {
             let Ok(name) = symbol.name() else { continue };
             let mut demangled = ShortName::default();
             if write!(demangled, "{:#}", rustc_demangle::demangle(name)).is_err() {
@@ -108,8 +115,10 @@ impl Symbols {
                 (segment.address(), offset, len)
             })
             .collect();
+        let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
+        let code = code.map(|section| (section.address(), section.size())).collect();
         let (bytes, known) = (bytes.to_vec(), RefCell::default());
-        Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, known })
+        Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, code, known })
     }
 
     /// What is at `pc`: function and offset, file and line, as far as known.
@@ -156,6 +165,30 @@ impl Symbols {
     /// The layout of a C structure, from the debug information.
     pub fn structure(&self, name: &str) -> Option<StructLayout> {
         structs::find(self.dwarf.as_deref()?, name).ok().flatten()
+    }
+
+    /// Whether a page of memory at the page `va` holds this program's code: data in the same page
+    /// may have changed. Without sections everything counts as code.
+    pub fn is_page(&self, va: u64, page: &[u8]) -> bool {
+        let whole = self.segments.iter().map(|&(start, _, held)| (start, held));
+        let code: Vec<_> = match self.code.as_slice() {
+            [] => whole.collect(),
+            code => code.to_vec(),
+        };
+        let end = va.saturating_add(page.len() as u64);
+        let mut compared = 0;
+        for (start, len) in code {
+            let (from, to) = (start.max(va), start.saturating_add(len).min(end));
+            if from >= to {
+                continue;
+            }
+            let there = &page[(from - va) as usize..(to - va) as usize];
+            if self.loaded_bytes(from, there.len()) != Some(there) {
+                return false;
+            }
+            compared += there.len();
+        }
+        compared >= MIN_CODE
     }
 
     /// The bytes that a loader puts at `va..va + len`, as far as the file holds them.

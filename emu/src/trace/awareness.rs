@@ -123,12 +123,7 @@ impl Programs {
 
     fn find(&self, ram: &Ram, page_va: u64, page_pa: u64) -> Option<usize> {
         let page = ram.bytes(page_pa, 4096)?;
-        self.programs.iter().position(|program| {
-            // The file may end inside the page; the longest prefix that it has must agree.
-            let lengths = [4096usize, 2048, 1024, 512, 256, 128, 64];
-            let loaded = lengths.iter().find_map(|len| program.symbols.loaded_bytes(page_va, *len));
-            loaded.is_some_and(|bytes| bytes == &page[..bytes.len()])
-        })
+        self.programs.iter().position(|program| program.symbols.is_page(page_va, page))
     }
 }
 

@@ -9,57 +9,63 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::record::{Fault, Frame, MissCause, Moment, Outcome, Record, Who};
+use super::series::{Bins, Merge, Thinned};
 use super::sink::Sink;
+use super::text;
 
-/// Points that a figure keeps at the most.
-const MAX_POINTS: usize = 60_000;
+/// Stretches into which a curve is divided.
+const FINE: usize = 1200;
+/// Stretches into which the frame map is divided.
+const COARSE: usize = 128;
 /// Source lines in the table of code sites.
 const TOP_LINES: usize = 12;
 
-/// A series that keeps every point until there are too many, then every second, every fourth …
+/// A fault in the reference plot: when, page, process, outcome.
 #[derive(Serialize)]
-#[serde(transparent)]
-struct Thinned<T> {
-    points: Vec<T>,
-    #[serde(skip)]
-    stride: u64,
-    #[serde(skip)]
-    seen: u64,
-}
+struct FaultPoint(u64, u64, i64, usize);
 
-impl<T> Thinned<T> {
-    fn new() -> Thinned<T> {
-        Thinned { points: Vec::new(), stride: 1, seen: 0 }
-    }
+/// Free pages in a stretch of the run: fewest, most, last.
+#[derive(Clone, Copy, Serialize)]
+struct Free(u64, u64, u64);
 
-    fn push(&mut self, point: T) {
-        if self.seen.is_multiple_of(self.stride) {
-            self.points.push(point);
-        }
-        self.seen += 1;
-        if self.points.len() > MAX_POINTS {
-            let mut index = 0;
-            self.points.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-            self.stride *= 2;
-        }
+impl Merge for Free {
+    fn merge(&mut self, later: Free) {
+        *self = Free(self.0.min(later.0), self.1.max(later.1), later.2);
     }
 }
 
-/// A fault in the reference plot: time in microseconds, page, process, outcome, cost.
-#[derive(Serialize)]
-struct FaultPoint(f64, u64, i64, usize, Option<u64>);
+/// Faults in a stretch of the run, by outcome.
+impl Merge for BTreeMap<usize, u64> {
+    fn merge(&mut self, later: BTreeMap<usize, u64>) {
+        later.into_iter().for_each(|(outcome, count)| *self.entry(outcome).or_default() += count);
+    }
+}
 
-/// A frame event: time in microseconds, frame number, process (0 when it was freed).
-#[derive(Serialize)]
-struct FramePoint(f64, u64, i64);
+/// Frames that changed hands in a stretch of the run, and whose they then were (0: free).
+#[derive(Default)]
+struct Owners(BTreeMap<u64, i64>);
+
+impl Merge for Owners {
+    fn merge(&mut self, mut later: Owners) {
+        self.0.append(&mut later.0);
+    }
+
+    fn weight(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Serialize for Owners {
+    /// As a flat list: frame, owner, frame, owner …
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(self.0.iter().flat_map(|(frame, owner)| [*frame as i64, *owner]))
+    }
+}
 
 /// A mark on the time axis.
 #[derive(Serialize)]
 struct Mark {
-    us: f64,
+    t: u64,
     pid: Option<i32>,
     text: String,
 }
@@ -69,8 +75,6 @@ struct Mark {
 struct Process {
     name: String,
     parent: Option<i64>,
-    born: f64,
-    ended: Option<f64>,
     status: Option<i32>,
     faults: u64,
     zeroed: u64,
@@ -90,6 +94,14 @@ struct Site {
     insns: u64,
 }
 
+/// A modelled TLB: its size, and misses of instruction and data accesses.
+#[derive(Serialize)]
+struct Tlb {
+    config: String,
+    insts: u64,
+    data: u64,
+}
+
 #[derive(Serialize)]
 struct Totals {
     kernel: String,
@@ -105,16 +117,18 @@ struct Totals {
 
 /// Everything that the figures draw.
 #[derive(Serialize)]
-struct Data {
+pub struct Data {
     totals: Totals,
     outcomes: Vec<&'static str>,
-    free: Thinned<(f64, u64)>,
+    free: Bins<Free>,
     faults: Thinned<FaultPoint>,
-    frames: Thinned<FramePoint>,
+    counts: Bins<BTreeMap<usize, u64>>,
+    frames: Bins<Owners>,
     marks: Thinned<Mark>,
     processes: BTreeMap<i64, Process>,
     costs: BTreeMap<u32, u64>,
     misses: BTreeMap<MissCause, u64>,
+    tlbs: Vec<Tlb>,
     findings: Vec<String>,
     sites: Vec<Site>,
 }
@@ -144,17 +158,25 @@ impl<W: Write> Html<W> {
         let data = Data {
             totals,
             outcomes: Vec::new(),
-            free: Thinned::new(),
+            free: Bins::new(FINE),
             faults: Thinned::new(),
-            frames: Thinned::new(),
+            counts: Bins::new(FINE),
+            frames: Bins::new(COARSE),
             marks: Thinned::new(),
             processes: BTreeMap::new(),
             costs: BTreeMap::new(),
             misses: BTreeMap::new(),
+            tlbs: Vec::new(),
             findings: Vec::new(),
             sites: Vec::new(),
         };
         Html { out, data, sites: BTreeMap::new(), written: false }
+    }
+
+    /// What was gathered.
+    pub fn into_data(mut self) -> Data {
+        self.data.sites = self.top_sites();
+        self.data
     }
 
     fn process(&mut self, who: &Who) -> &mut Process {
@@ -174,8 +196,9 @@ impl<W: Write> Html<W> {
             self.data.outcomes.push(name);
             self.data.outcomes.len() - 1
         });
-        let point = FaultPoint(us(&fault.at), fault.va >> 12, key(&fault.who), outcome, fault.cost);
-        self.data.faults.push(point);
+        let at = fault.at.insns;
+        self.data.faults.push(FaultPoint(at, fault.va >> 12, key(&fault.who), outcome));
+        self.data.counts.add(at, BTreeMap::from([(outcome, 1)]));
         self.data.totals.faults += 1;
         let cost = fault.cost.unwrap_or(0);
         self.data.totals.fault_insns += cost;
@@ -202,12 +225,13 @@ impl<W: Write> Html<W> {
     }
 
     fn frame(&mut self, frame: &Frame, owner: i64) {
-        self.data.free.push((us(&frame.at), frame.free));
-        self.data.frames.push(FramePoint(us(&frame.at), frame.pa >> 12, owner));
+        let at = frame.at.insns;
+        self.data.free.add(at, Free(frame.free, frame.free, frame.free));
+        self.data.frames.add(at, Owners(BTreeMap::from([(frame.pa >> 12, owner)])));
     }
 
     fn mark(&mut self, at: &Moment, who: &Who, text: String) {
-        self.data.marks.push(Mark { us: us(at), pid: who.pid, text });
+        self.data.marks.push(Mark { t: at.insns, pid: who.pid, text });
     }
 
     /// The most frequent code sites, with the text of their source lines where those are there.
@@ -219,7 +243,7 @@ impl<W: Write> Html<W> {
             |((file, line, _), site): (&(Option<String>, Option<u32>, String), &Site)| {
                 let mut site = site.clone();
                 if let (Some(file), Some(line)) = (file, line) {
-                    site.place = format!("{file}:{line}");
+                    site.place = format!("{}:{line}", text::short_file(file));
                     let text = std::fs::read_to_string(file).unwrap_or_default();
                     let code = text.lines().nth(line.saturating_sub(1) as usize);
                     site.code = code.unwrap_or_default().trim().to_owned();
@@ -249,8 +273,7 @@ impl<W: Write> Sink for Html<W> {
                 self.process(who);
                 let name = who.name.clone().unwrap_or_default();
                 let parent = Some(key(who));
-                let born = us(at);
-                let process = Process { name, parent, born, ..Process::default() };
+                let process = Process { name, parent, ..Process::default() };
                 self.data.processes.insert(i64::from(*child), process);
                 self.mark(at, who, format!("fork {child}"));
             }
@@ -260,7 +283,7 @@ impl<W: Write> Sink for Html<W> {
             }
             Record::Exited { at, who, status } => {
                 let process = self.process(who);
-                (process.ended, process.status) = (Some(us(at)), Some(*status));
+                process.status = Some(*status);
                 self.mark(at, who, format!("exit {status}"));
             }
             Record::TlbMissed { cause, .. } => *self.data.misses.entry(*cause).or_default() += 1,
@@ -278,15 +301,21 @@ impl<W: Write> Sink for Html<W> {
             return Ok(());
         }
         self.data.sites = self.top_sites();
-        // Inside a script element only `<` could end it early.
-        let json = serde_json::to_string(&self.data)?.replace('<', "\\u003c");
-        let page = include_str!("report/report.html")
-            .replace("/*STYLE*/", include_str!("report/report.css"))
-            .replace("/*CODE*/", include_str!("report/report.js"))
-            .replace("/*DATA*/", &json);
-        self.out.write_all(page.as_bytes())?;
+        self.out.write_all(page(&[&self.data], "")?.as_bytes())?;
         self.out.flush()
     }
+}
+
+/// The page for one run, or for two beside each other with what they have in common in words.
+pub fn page(runs: &[&Data], comparison: &str) -> io::Result<String> {
+    // Inside a script element only `<` could end it early.
+    let json = serde_json::to_string(runs)?.replace('<', "\\u003c");
+    let comparison = comparison.replace('&', "&amp;").replace('<', "&lt;");
+    Ok(include_str!("report/report.html")
+        .replace("/*STYLE*/", include_str!("report/report.css"))
+        .replace("/*CODE*/", include_str!("report/report.js"))
+        .replace("<!--COMPARISON-->", &comparison)
+        .replace("/*DATA*/", &json))
 }
 
 /// What stands for a process in the figures: its pid, else its address space.
@@ -303,17 +332,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_series_are_thinned_evenly() {
-        let mut series = Thinned::new();
-        (0..10 * MAX_POINTS as u64).for_each(|i| series.push(i));
-        assert!(series.points.len() <= MAX_POINTS);
-        assert!(series.points.windows(2).all(|pair| pair[1] - pair[0] == series.stride));
-    }
-
-    #[test]
     fn names_from_the_guest_cannot_end_the_script() {
         let mut html = Html::new(Vec::new());
-        let mut fault = super::super::text::tests::sample();
+        let mut fault = text::tests::sample();
         fault.who.name = Some("</script><b>".into());
         html.record(&Record::Fault(fault)).expect("a vector takes everything");
         html.finish().expect("a vector takes everything");

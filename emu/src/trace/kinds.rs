@@ -25,6 +25,17 @@ pub struct Kinds {
 }
 
 impl Kinds {
+    /// All of them.
+    pub const ALL: Kinds = Kinds {
+        faults: true,
+        tlb: true,
+        frames: true,
+        proc: true,
+        sys: true,
+        traps: true,
+        insn: true,
+    };
+
     /// Whether a record is of a kind that is wanted. What is of no kind always is.
     pub fn include(&self, record: &Record) -> bool {
         match record {

@@ -10,6 +10,7 @@ pub mod outputs;
 pub mod peek;
 pub mod perfetto;
 pub mod record;
+pub mod series;
 pub mod sink;
 pub mod summary;
 pub mod text;

@@ -1,6 +1,6 @@
 //! Opens outputs: the file's ending says which kind.
 
-use std::io::{self, ErrorKind, IsTerminal, LineWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, LineWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::file::LineFile;
@@ -124,6 +124,13 @@ impl Outputs {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let sink = Box::new(Text::new(LineWriter::new(io::stderr()), colour, look.lines));
         self.outputs.push(Output { path: PathBuf::from("standard error"), kinds, sink });
+    }
+
+    /// Adds text on standard output, coloured on a terminal.
+    pub fn add_stdout(&mut self, kinds: Kinds, look: Look) {
+        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let sink = Box::new(Text::new(BufWriter::new(io::stdout()), colour, look.lines));
+        self.outputs.push(Output { path: PathBuf::from("standard output"), kinds, sink });
     }
 
     /// The kinds that any output wants.

@@ -245,6 +245,17 @@ pub struct Frame {
     pub caller: Option<Place>,
 }
 
+/// Free pages over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreePages {
+    /// Before the first allocation.
+    pub start: u64,
+    /// The fewest there were.
+    pub least: u64,
+    /// At the end.
+    pub end: u64,
+}
+
 /// Why a modelled TLB missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -434,6 +445,9 @@ pub enum Record {
         status: i32,
         /// Page-fault traps taken, counted where traps are taken.
         fault_traps: u64,
+        /// Free pages over the run, when they are counted.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        free: Option<FreePages>,
     },
 }
 
@@ -529,7 +543,12 @@ mod tests {
             Record::Finding { at, who: who.clone(), check: "cow".into(), message: "m".into() },
             Record::Mark { at, who, values: [16, 17, 18] },
             Record::Insn { at, pc: 19, bits: 20, text: "nop".into() },
-            Record::End { at, status: 0, fault_traps: 21 },
+            Record::End {
+                at,
+                status: 0,
+                fault_traps: 21,
+                free: Some(FreePages { start: 3, least: 1, end: 2 }),
+            },
         ];
         for record in records {
             let json = serde_json::to_string(&record).expect("plain data");

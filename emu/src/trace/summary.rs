@@ -1,9 +1,9 @@
 //! The summary at the end of a run: what the faults were, what they cost, who had them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::record::{Fault, MissCause, Record};
+use super::record::{Fault, FreePages, MissCause, Record};
 use super::text;
 
 /// Rows of a "top" table.
@@ -41,14 +41,6 @@ pub struct Summary {
     fault_traps: u64,
 }
 
-/// Free pages over the run.
-#[derive(Clone, Copy)]
-struct FreePages {
-    start: u64,
-    min: u64,
-    end: u64,
-}
-
 /// Adds to a row; a table that is full gets no new ones.
 fn count<K: Ord>(table: &mut BTreeMap<K, Tally>, key: K, insns: u64) {
     if table.len() < MAX_ROWS || table.contains_key(&key) {
@@ -64,11 +56,11 @@ impl Summary {
         }
         match record {
             Record::Fault(fault) => self.fault(fault),
-            Record::FrameAllocated(frame) => self.free_pages(frame.free, frame.free + 1),
-            Record::FrameFreed(frame) => self.free_pages(frame.free, frame.free.saturating_sub(1)),
             Record::TlbMissed { cause, .. } => *self.misses.entry(*cause).or_default() += 1,
             Record::Finding { .. } => self.findings += 1,
-            Record::End { fault_traps, .. } => self.fault_traps = *fault_traps,
+            Record::End { fault_traps, free, .. } => {
+                (self.fault_traps, self.free) = (*fault_traps, *free);
+            }
             _ => {}
         }
     }
@@ -89,12 +81,6 @@ impl Summary {
         count(&mut self.pages, fault.va & !0xfff, cost);
     }
 
-    fn free_pages(&mut self, free: u64, before: u64) {
-        let seen = self.free.get_or_insert(FreePages { start: before, min: before, end: before });
-        seen.min = seen.min.min(free);
-        seen.end = free;
-    }
-
     /// The tables.
     pub fn report(&self) -> String {
         let mut text = String::new();
@@ -106,11 +92,49 @@ impl Summary {
         text
     }
 
-    fn report_outcomes(&self, text: &mut String) -> std::fmt::Result {
-        let total = self.outcomes.values().fold(Tally::default(), |sum, row| Tally {
+    /// Two runs side by side.
+    pub fn compare(a: &Summary, b: &Summary, names: [&str; 2]) -> String {
+        let mut text = format!("{:<28} {:>16} {:>16} {:>9}\n", "", "A", "B", "change");
+        let mut row = |name: &str, a: u64, b: u64| {
+            let change = match (a, b) {
+                _ if a == b => "=".to_owned(),
+                (0, _) => "new".to_owned(),
+                _ => format!("{:+.1} %", (b as f64 - a as f64) * 100.0 / a as f64),
+            };
+            let _ = writeln!(text, "{name:<28} {a:>16} {b:>16} {change:>9}");
+        };
+        row("instructions", a.total_insns, b.total_insns);
+        let (all_a, all_b) = (a.all_faults(), b.all_faults());
+        row("page faults", all_a.count, all_b.count);
+        row("  instructions for them", all_a.insns, all_b.insns);
+        let names_of = a.outcomes.keys().chain(b.outcomes.keys());
+        for name in names_of.collect::<BTreeSet<_>>() {
+            let of = |s: &Summary| s.outcomes.get(name).copied().unwrap_or_default();
+            let mean = |tally: Tally| tally.insns / tally.count.max(1);
+            let (of_a, of_b) = (of(a), of(b));
+            row(&format!("  {name}"), of_a.count, of_b.count);
+            row("    instructions each", mean(of_a), mean(of_b));
+        }
+        if let (Some(free_a), Some(free_b)) = (a.free, b.free) {
+            row("free pages, fewest", free_a.least, free_b.least);
+            row("free pages, at the end", free_a.end, free_b.end);
+        }
+        for cause in a.misses.keys().chain(b.misses.keys()).collect::<BTreeSet<_>>() {
+            let of = |s: &Summary| s.misses.get(cause).copied().unwrap_or(0);
+            row(&format!("TLB misses, {}", text::miss_word(*cause)), of(a), of(b));
+        }
+        format!("A: {}\nB: {}\n\n{text}", names[0], names[1])
+    }
+
+    fn all_faults(&self) -> Tally {
+        self.outcomes.values().fold(Tally::default(), |sum, row| Tally {
             count: sum.count + row.count,
             insns: sum.insns + row.insns,
-        });
+        })
+    }
+
+    fn report_outcomes(&self, text: &mut String) -> std::fmt::Result {
+        let total = self.all_faults();
         writeln!(
             text,
             "\nPage faults: {} ({} traps), {} of {} instructions ({})",
@@ -151,14 +175,12 @@ impl Summary {
     }
 
     fn report_memory(&self, text: &mut String) -> std::fmt::Result {
-        if let Some(FreePages { start, min, end }) = self.free {
-            let leak = match start.checked_sub(end) {
-                Some(0) | None => String::new(),
-                Some(lost) => format!(", {lost} fewer than at the start"),
-            };
+        if let Some(FreePages { start, least, end }) = self.free {
+            let used = start.saturating_sub(end);
             writeln!(
                 text,
-                "\nFree pages: {start} at the start, {min} at least, {end} at the end{leak}"
+                "\nFree pages: {start} at the start, {least} at least, {end} at the end \
+                 ({used} in use)"
             )?;
         }
         if !self.misses.is_empty() {

@@ -26,7 +26,7 @@ use super::awareness::{ProcReader, Programs};
 use super::kinds::Kinds;
 use super::outputs::Outputs;
 use super::peek;
-use super::record::{Frame, Moment, Place, Record, VERSION, Who};
+use super::record::{Frame, FreePages, Moment, Place, Record, VERSION, Who};
 use crate::events::{Events, View};
 use crate::mem::Ram;
 use crate::symbols::Symbols;
@@ -69,6 +69,8 @@ pub struct Tracer {
     /// Calls of the copy functions by stack pointer.
     copying: HashMap<u64, Copy>,
     free: Option<u64>,
+    /// Free pages before the first allocation, and the fewest.
+    free_range: Option<(u64, u64)>,
     /// A frame was allocated: until then, what is freed is the memory that the kernel found.
     allocates: bool,
     fault_traps: u64,
@@ -95,6 +97,7 @@ impl Tracer {
             freeing: HashMap::new(),
             copying: HashMap::new(),
             free: None,
+            free_range: None,
             allocates: false,
             fault_traps: 0,
             last: Moment::default(),
@@ -118,7 +121,7 @@ impl Tracer {
         self.calls.clear();
         self.freeing.clear();
         self.copying.clear();
-        (self.free, self.allocates) = (None, false);
+        (self.free, self.free_range, self.allocates) = (None, None, false);
     }
 
     /// Writes records from now on, or counts on silently.
@@ -140,7 +143,9 @@ impl Tracer {
     pub fn end(mut self, status: i32) -> Outputs {
         self.close_open();
         let (at, fault_traps) = (self.last, self.fault_traps);
-        self.outputs.record(&Record::End { at, status, fault_traps });
+        let range = self.free_range.zip(self.free);
+        let free = range.map(|((start, least), end)| FreePages { start, least, end });
+        self.outputs.record(&Record::End { at, status, fault_traps, free });
         self.outputs
     }
 
@@ -191,6 +196,8 @@ impl Tracer {
 
     fn frame_allocated(&mut self, view: &View, pa: u64, free: u64) {
         (self.free, self.allocates) = (Some(free), true);
+        let (_, least) = self.free_range.get_or_insert((free + 1, free));
+        *least = free.min(*least);
         if let Some(open) = self.handled(view) {
             open.allocated.push(pa);
             open.fault.allocated += 1;
