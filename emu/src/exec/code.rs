@@ -16,6 +16,7 @@ use std::ptr::{null, null_mut};
 use isa::{Inst, Op, Operand, decode};
 
 use crate::board::RAM_BASE;
+use crate::hart::csr;
 use crate::hart::state::SINK;
 use crate::mem::{PAGE_SIZE, Ram};
 
@@ -155,7 +156,9 @@ fn lower(inst: Inst, offset: i32) -> (Inst, bool) {
         }
         Op::Jalr | Op::FenceI | Op::Ecall | Op::Ebreak | Op::Sret | Op::Mret | Op::Wfi => true,
         Op::SfenceVma | Op::SinvalVma | Op::SfenceWInval | Op::SfenceInvalIr => true,
-        Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => true,
+        Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
+            !csr::is_quiet(&inst)
+        }
         _ => false,
     };
     if inst.rd == 0 && inst.op.row().operands.contains(&Operand::Rd) {

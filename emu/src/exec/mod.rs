@@ -110,26 +110,26 @@ impl<E: Events> Cpu<'_, E> {
             return true;
         }
         let left = i64::from(block.count) - index as i64;
-        let pc = start.wrapping_add(block.offset(index));
+        let pc = || start.wrapping_add(block.offset(index));
         self.hart.ctx.pending = left;
         let outcome = self.execute(&inst, pc);
         self.hart.ctx.pending = 0;
         match outcome {
             Ok(Next::Inst) if self.hart.ctx.wants == Wants::default() => return true,
             Ok(Next::Inst | Next::Leave) => {
-                self.hart.ctx.pc = pc.wrapping_add(block.len(index));
+                self.hart.ctx.pc = pc().wrapping_add(block.len(index));
                 self.hart.ctx.budget += left - 1;
             }
             Ok(Next::Jump) => self.hart.ctx.budget += left - 1,
             Err(trap) => {
                 self.hart.ctx.budget += left;
-                self.take(trap, pc);
+                self.take(trap, pc());
             }
         }
         false
     }
 
-    fn execute(&mut self, inst: &Inst, pc: u64) -> Result<Next, Trap> {
+    fn execute(&mut self, inst: &Inst, pc: impl Fn() -> u64) -> Result<Next, Trap> {
         match inst.op {
             Op::Lb | Op::Lh | Op::Lw | Op::Ld | Op::Lbu | Op::Lhu | Op::Lwu => {
                 self.load_instruction(inst)

@@ -12,20 +12,25 @@ use crate::hart::{Trap, Wants};
 
 impl<E: Events> Cpu<'_, E> {
     /// What a fence may stand for: a hint to us, `pause`, or nothing.
-    pub(super) fn fence(&mut self, inst: &Inst, pc: u64) -> Next {
+    pub(super) fn fence(&mut self, inst: &Inst, pc: impl Fn() -> u64) -> Next {
         match inst.rd {
-            HINT => self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc, inst.imm),
+            HINT => self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc(), inst.imm),
             PAUSE => self.hart.ctx.wants.0 |= Wants::YIELD,
             _ => {}
         }
         Next::Inst
     }
 
-    pub(super) fn system_instruction(&mut self, inst: &Inst, pc: u64) -> Result<Next, Trap> {
+    pub(super) fn system_instruction(
+        &mut self,
+        inst: &Inst,
+        pc: impl Fn() -> u64,
+    ) -> Result<Next, Trap> {
         let privilege = self.hart.privilege;
         match inst.op {
             Op::Csrrw | Op::Csrrs | Op::Csrrc | Op::Csrrwi | Op::Csrrsi | Op::Csrrci => {
-                self.csr_instruction(inst)?;
+                let goes_on = self.csr_instruction(inst)?;
+                return Ok(if goes_on { Next::Inst } else { Next::Leave });
             }
             Op::Ecall => {
                 let exception = match privilege {
@@ -35,9 +40,9 @@ impl<E: Events> Cpu<'_, E> {
                 };
                 return Err(Trap::Exception(exception, 0));
             }
-            Op::Ebreak => return Err(Trap::Exception(Exception::Breakpoint, pc)),
+            Op::Ebreak => return Err(Trap::Exception(Exception::Breakpoint, pc())),
             Op::Mret | Op::Sret => {
-                self.return_from_trap(inst, pc)?;
+                self.return_from_trap(inst, pc())?;
                 return Ok(Next::Jump);
             }
             Op::Wfi => self.wait_for_interrupt()?,

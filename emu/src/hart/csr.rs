@@ -1,8 +1,8 @@
 //! Control and status registers: which exist, who may access them, what they hold.
 //!
 //! Source: privileged manual, the CSR listing and each register's section; unprivileged manual,
-//! "Zicsr" and "Zicntr". A register that is not here is illegal. Accesses are the last
-//! instruction of a block, so that anything may change.
+//! "Zicsr" and "Zicntr". A register that is not here is illegal. Accesses that may change more
+//! than the register itself are the last instruction of a block.
 
 use isa::csr::{self, counter, envcfg, fcsr, mip, mstatus, tvec};
 use isa::paging::Satp;
@@ -24,10 +24,38 @@ const MHPMEVENTS: std::ops::RangeInclusive<u16> = 0x323..=0x33f;
 const PMPCFGS: std::ops::RangeInclusive<u16> = 0x3a0..=0x3af;
 const PMPADDRS: std::ops::RangeInclusive<u16> = 0x3b0..=0x3ef;
 
+/// What may change in `mstatus` without changing how instructions are executed.
+const PLAIN: u64 = mstatus::SIE | mstatus::MIE | mstatus::SPIE | mstatus::MPIE | mstatus::SPP;
+
+/// Whether a CSR instruction may stand inside a block: it reads, or what it writes matters only
+/// to traps. (Of `mstatus` and `sstatus` that depends on the bits that change.)
+pub(crate) fn is_quiet(inst: &Inst) -> bool {
+    let reads = !matches!(inst.op, Op::Csrrw | Op::Csrrwi) && inst.rs1 == 0;
+    reads
+        || matches!(
+            inst.csr(),
+            csr::SSTATUS
+                | csr::SIE
+                | csr::STVEC
+                | csr::SSCRATCH
+                | csr::SEPC
+                | csr::SCAUSE
+                | csr::STVAL
+                | csr::MSTATUS
+                | csr::MIE
+                | csr::MTVEC
+                | csr::MSCRATCH
+                | csr::MEPC
+                | csr::MCAUSE
+                | csr::MTVAL
+        )
+}
+
 impl<E: Events> Cpu<'_, E> {
-    /// The six CSR instructions.
-    pub(crate) fn csr_instruction(&mut self, inst: &Inst) -> Result<(), Trap> {
+    /// The six CSR instructions. Returns whether the block may go on.
+    pub(crate) fn csr_instruction(&mut self, inst: &Inst) -> Result<bool, Trap> {
         let number = inst.csr();
+        let status = self.hart.ctx.mstatus;
         let operand = match inst.op {
             Op::Csrrw | Op::Csrrs | Op::Csrrc => self.hart.x(inst.rs1()),
             _ => inst.rs1 as u64,
@@ -50,7 +78,7 @@ impl<E: Events> Cpu<'_, E> {
             self.write_csr(number, new)?;
         }
         self.hart.set_x(inst.rd, old);
-        Ok(())
+        Ok(is_quiet(inst) && (self.hart.ctx.mstatus ^ status) & !PLAIN == 0)
     }
 
     fn writable_part(&self, number: u16, old: u64) -> u64 {
