@@ -133,7 +133,13 @@ fn resolve(own: &mut OwnGuard, exception: Exception, va: u64) -> Result<(), Opti
         Exception::StorePageFault => Access::Write,
         _ => return Err(None),
     };
-    own.space().fault(va, access).map(drop).map_err(Some)
+    match own.space().fault(va, access) {
+        // Without the first process the machine would end. It tries again when others have run,
+        // one of which may have ended.
+        Err(Kill::OutOfMemory) if own.proc().is_init() => yield_now(),
+        result => drop(result.map_err(Some)?),
+    }
+    Ok(())
 }
 
 /// Tells the console why a process is killed: MIT's two lines, which graders compare, and with

@@ -19,6 +19,13 @@ static PARENTS: SpinLock<[Option<usize>; NPROC]> = SpinLock::new("parents", [Non
 /// The slot of the first process, which inherits orphans.
 const INIT: usize = 0;
 
+impl Proc {
+    /// Whether this is the first process.
+    pub fn is_init(&self) -> bool {
+        self.slot() == INIT
+    }
+}
+
 /// What a parent sleeps on.
 fn channel(parent: usize) -> usize {
     (&raw const PARENTS).addr() + parent
@@ -27,7 +34,7 @@ fn channel(parent: usize) -> usize {
 /// Makes the first process. It begins in the kernel, with `entry`.
 pub fn start_init(entry: extern "C" fn() -> !) {
     let init = Proc::allocate(entry).expect("the table is empty at boot");
-    assert!(init.slot() == INIT, "the first process is the first in the table");
+    assert!(init.is_init(), "the first process is the first in the table");
     let mut own = init.own();
     own.set_up(|frame| AddressSpace::new(frame, arch::trampoline_pa()))
         .expect("memory is free at boot");
@@ -73,7 +80,7 @@ fn inherit(child: &mut Own, parent: &mut Own, pid: i32) -> Option<()> {
 /// `exit(status)`: ends the calling process. It stays a zombie until its parent has waited.
 pub fn exit(mut own: OwnGuard, status: i32) -> ! {
     let me = own.proc();
-    if me.slot() == INIT {
+    if me.is_init() {
         crate::boot::init_exits(status);
     }
     arch::hint(Hint::Exited, me.pid() as u64, status as u64, 0);
