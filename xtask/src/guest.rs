@@ -16,6 +16,8 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// The file system image.
     pub image: PathBuf,
+    /// The bare-metal workloads.
+    pub bench: PathBuf,
 }
 
 /// Inodes in the image.
@@ -36,7 +38,8 @@ pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
     let built = out.join(toolchain::TARGET).join("guest");
     let kernel = kernel(mutants);
     copy_if_newer(&built.join("guest-kernel"), &kernel)?;
-    copy_if_newer(&built.join("bench-guest"), &out.join("bench.elf"))?;
+    let bench = out.join("bench.elf");
+    copy_if_newer(&built.join("bench-guest"), &bench)?;
     let programs = programs()?;
     let symbols = out.join("user");
     std::fs::create_dir_all(&symbols).map_err(|error| format!("{}: {error}", symbols.display()))?;
@@ -48,12 +51,16 @@ pub fn build(mutants: bool, fresh: bool) -> Result<Guest> {
     if fresh || newest(inputs)? > modified(&image) {
         make_image(&image, &symbols, &programs)?;
     }
-    Ok(Guest { kernel, image })
+    Ok(Guest { kernel, image, bench })
 }
 
 /// What an earlier build left behind, if it is all there.
 pub fn existing(mutants: bool) -> Option<Guest> {
-    let guest = Guest { kernel: kernel(mutants), image: folder().join("fs.img") };
+    let guest = Guest {
+        kernel: kernel(mutants),
+        image: folder().join("fs.img"),
+        bench: folder().join("bench.elf"),
+    };
     (guest.kernel.is_file() && guest.image.is_file()).then_some(guest)
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that takes more than one cargo command, each of which does all it
 //! needs on a fresh machine.
 
+mod bench;
 mod boot;
 mod cmd;
 mod conformance;
@@ -63,6 +64,8 @@ enum Task {
     Grade(grade::Options),
     /// Run a folder of riscv-tests or riscv-arch-test binaries on the emulator.
     Conformance(conformance::Options),
+    /// Time guest programs here and on QEMU, and print rates and ratios.
+    Bench(bench::Options),
     /// Install what the guest's build needs, and say what was found.
     Setup,
 }
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Task::Qemu { smp, append } => boot::qemu(smp, &append),
         Task::Grade(options) => grade::grade(&options),
         Task::Conformance(options) => conformance::conformance(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::Setup => toolchain::find().map(|found| println!("xtask: {found}")),
     };
     match outcome {

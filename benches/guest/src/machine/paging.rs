@@ -66,13 +66,6 @@ pub fn fence() {
     unsafe { asm!("sfence.vma zero, zero", options(nostack)) };
 }
 
-/// Forgets the translations of a page.
-#[inline(always)]
-pub fn fence_page(va: u64) {
-    // SAFETY: a fence.
-    unsafe { asm!("sfence.vma {}, zero", in(reg) va, options(nostack)) };
-}
-
 /// A PTE.
 pub fn pte(pa: u64, rights: u64) -> u64 {
     pa >> 12 << 10 | rights

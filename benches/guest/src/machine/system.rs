@@ -1,4 +1,6 @@
 //! Workloads that only a machine has: traps, page faults, address spaces, fences and walks.
+//!
+//! A fault ends with a fence of everything, as in teaching kernels.
 
 use core::arch::asm;
 use core::hint::black_box;
@@ -6,7 +8,7 @@ use core::hint::black_box;
 use super::ARENA;
 use super::paging::{
     PAGE, Tables, USER_DATA, USER_PAGES, USER_READ, WINDOW_1G, WINDOW_2M, copy_page, fence,
-    fence_page, physical, pte, satp, set_satp, walk, zero_page,
+    physical, pte, satp, set_satp, walk, zero_page,
 };
 use super::trap::{Frame, Handler, Program, Run};
 
@@ -128,17 +130,17 @@ fn reset(root: u64, entry: u64) {
     fence();
 }
 
-/// The page of a store fault, its PTE, and the frame that it shall have; a system call instead
+/// The PTE of a store fault, and the frame that it shall have; a system call instead
 /// resets all pages to `entry`.
 #[inline(always)]
-fn fault(frame: &mut Frame, entry: u64) -> Option<(u64, *mut u64, u64)> {
+fn fault(frame: &mut Frame, entry: u64) -> Option<(*mut u64, u64)> {
     match scause() {
         STORE_FAULT => {
             let va = stval() & !(PAGE - 1);
             assert!(va.wrapping_sub(USER_PAGES) < PAGES * PAGE);
             let slot = walk(frame.root, va)?;
             frame.sum = frame.sum.wrapping_add(va);
-            Some((va, slot, frame.frames + (va - USER_PAGES)))
+            Some((slot, frame.frames + (va - USER_PAGES)))
         }
         USER_CALL => {
             set_sepc(sepc() + 4);
@@ -150,31 +152,31 @@ fn fault(frame: &mut Frame, entry: u64) -> Option<(u64, *mut u64, u64)> {
 }
 
 extern "C" fn on_lazy(frame: &mut Frame) -> bool {
-    let Some((va, slot, page)) = fault(frame, 0) else { return true };
+    let Some((slot, page)) = fault(frame, 0) else { return true };
     // SAFETY: `walk` found the PTE in a table of ours.
     unsafe { slot.write_volatile(pte(page, USER_DATA)) };
-    fence_page(va);
+    fence();
     go_on(frame)
 }
 
 extern "C" fn on_lazy_zero(frame: &mut Frame) -> bool {
-    let Some((va, slot, page)) = fault(frame, 0) else { return true };
+    let Some((slot, page)) = fault(frame, 0) else { return true };
     zero_page(page);
     // SAFETY: as in `on_lazy`.
     unsafe { slot.write_volatile(pte(page, USER_DATA)) };
-    fence_page(va);
+    fence();
     go_on(frame)
 }
 
 extern "C" fn on_cow(frame: &mut Frame) -> bool {
     let shared = frame.frames - PAGE;
-    let Some((va, slot, page)) = fault(frame, pte(shared, USER_READ)) else { return true };
+    let Some((slot, page)) = fault(frame, pte(shared, USER_READ)) else { return true };
     // SAFETY: as in `on_lazy`.
     unsafe {
         copy_page(physical(slot.read_volatile()), page);
         slot.write_volatile(pte(page, USER_DATA));
     }
-    fence_page(va);
+    fence();
     go_on(frame)
 }
 
