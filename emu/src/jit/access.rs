@@ -80,8 +80,9 @@ impl Emit<'_> {
         for inst in insts {
             let base = inst.rs1 == insts[0].rs1 && inst.rs1 != 0;
             let (least, greatest) = (low.min(inst.imm), high.max(inst.imm));
-            let near = greatest - least <= SPAN - kind.size as i32;
-            let aligned = (inst.imm - insts[0].imm) % kind.size as i32 == 0;
+            // What is no access may have any number there.
+            let near = greatest.wrapping_sub(least) <= SPAN - kind.size as i32;
+            let aligned = inst.imm.wrapping_sub(insts[0].imm) % kind.size as i32 == 0;
             if Kind::of(inst.op) != Some(kind) || !base || !near || !aligned {
                 break;
             }

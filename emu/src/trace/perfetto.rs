@@ -149,11 +149,12 @@ impl<W: Write> Sink for Perfetto<W> {
                 self.mark(at, who, &format!("exec {name}"))
             }
             Record::Exited { at, who, status } => self.mark(at, who, &format!("exit {status}")),
-            Record::Syscall { at, who, number, call, result, cost, .. } => {
+            Record::Syscall { at, who, number, call, result, returned, .. } => {
                 let track = self.track(who)?;
                 let name = call.clone().unwrap_or_else(|| format!("syscall {number}"));
                 let args = json!({"result": result.map(|value| value as i64)});
-                self.slice(track, at, cost.unwrap_or(0), &name, args)
+                let end = returned.unwrap_or(at.ns);
+                self.slice(track, at, end.saturating_sub(at.ns), &name, args)
             }
             Record::Finding { at, who, check, message } => {
                 self.mark(at, who, &format!("{check}: {message}"))

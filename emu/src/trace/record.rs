@@ -354,6 +354,9 @@ pub enum Record {
         /// Instructions from `ecall` to return on this hart.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         cost: Option<u64>,
+        /// Virtual time of the return in nanoseconds.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        returned: Option<u64>,
     },
     /// Any trap.
     Trapped {
@@ -523,6 +526,7 @@ mod tests {
                 args: [u64::MAX; 6],
                 result: Some(12),
                 cost: None,
+                returned: Some(13),
             },
             Record::Trapped {
                 at,

@@ -110,11 +110,11 @@ function draw(root, data) {
       const rank = new Map(numbers.map((n, i) => [n, i])), H = 320, rows = Math.max(numbers.length - 1, 1);
       const y = (n) => H - 26 - rank.get(n) / rows * (H - 40);
       const r = shown.length > 5000 ? 1 : 2;
-      let labels = "", above = H;
-      numbers.forEach((n, i) => {
-        const gap = i === 0 || numbers[i - 1] !== n - 1;
-        if (gap && above - y(n) > 13) { labels += `<text x="55" y="${y(n) + 4}" text-anchor="end">${(n * 4096).toString(16)}</text>`; above = y(n); }
-      });
+    let labels = "", above = H + 99;
+    numbers.forEach((n, i) => {
+      const gap = i === 0 || i === numbers.length - 1 || numbers[i - 1] !== n - 1 || above - y(n) > 60;
+      if (gap && above - y(n) > 13) { labels += `<text x="55" y="${y(n) + 4}" text-anchor="end">${(n * 4096).toString(16)}</text>`; above = y(n); }
+    });
       $("pages").innerHTML = svg(H, timeAxis(H) + labels) + "";
       // Many dots: a canvas over the axes.
       const canvas = document.createElement("canvas");

@@ -38,11 +38,17 @@ impl Tracer {
         if let Some(call) = self.calls.remove(&key) {
             let same_hart = view.hart.id == call.at.hart as usize;
             let cost = same_hart.then(|| view.hart.retired() - call.retired);
-            self.emit_call(call, Some(view.hart.x(10)), cost);
+            let returned = self.moment(view).ns;
+            self.emit_call(call, Some((view.hart.x(10), returned)), cost);
         }
     }
 
-    pub(super) fn emit_call(&mut self, call: Call, result: Option<u64>, cost: Option<u64>) {
+    pub(super) fn emit_call(
+        &mut self,
+        call: Call,
+        returned: Option<(u64, u64)>,
+        cost: Option<u64>,
+    ) {
         if self.kinds.sys {
             let name = call.name();
             let Call { at, who, number, args, .. } = call;
@@ -52,8 +58,9 @@ impl Tracer {
                 number,
                 call: name,
                 args,
-                result,
+                result: returned.map(|(result, _)| result),
                 cost,
+                returned: returned.map(|(_, ns)| ns),
             });
         }
     }

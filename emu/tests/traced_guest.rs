@@ -1,0 +1,227 @@
+//! The trace of the in-tree guest against what the guest says itself, and against a run without
+//! a trace. Needs `cargo xtask guest`; without it the tests say that they are skipped.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use abi::hint::{FaultClass, Hint};
+use clap::Parser;
+use emu::bus::{Bus, BusConfig, Exit};
+use emu::cli::args::Args;
+use emu::cli::setup::{self, Boot};
+use emu::cli::watch;
+use emu::console::BufferConsole;
+use emu::dev::rtc::FIXED_START_NS;
+use emu::events::{Events, NoEvents, View};
+use emu::inspect::Inspect;
+use emu::machine::{Machine, MachineConfig, Stop};
+use emu::mem::Ram;
+use emu::mmu::Fault;
+use emu::trace::observer::{Observer, Watch};
+use emu::trace::record::{Outcome, Record, Via};
+use emu::trace::sink::read_jsonl;
+use isa::Priv;
+use isa::trap::{Cause, Exception};
+
+/// The tracer, and counts of our own beside it.
+struct Both {
+    observer: Observer<false>,
+    /// Page-fault traps.
+    traps: u64,
+    /// What the kernel called each fault.
+    classes: BTreeMap<u64, u64>,
+}
+
+impl Events for Both {
+    const PROBES: bool = true;
+
+    fn probes(&self) -> Vec<u64> {
+        self.observer.probes()
+    }
+
+    fn probed(&mut self, view: &View, pc: u64) {
+        self.observer.probed(view, pc);
+    }
+
+    fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
+        let exception = match cause {
+            Cause::Exception(exception) => Some(exception),
+            Cause::Interrupt(_) => None,
+        };
+        self.traps += u64::from(matches!(
+            exception,
+            Some(Exception::InstPageFault | Exception::LoadPageFault | Exception::StorePageFault)
+        ));
+        self.observer.trap_taken(view, cause, tval, pc, from);
+    }
+
+    fn trap_returned(&mut self, view: &View, pc: u64) {
+        self.observer.trap_returned(view, pc);
+    }
+
+    fn page_faulted(&mut self, view: &View, pc: u64, fault: &Fault) {
+        self.observer.page_faulted(view, pc, fault);
+    }
+
+    fn hinted(&mut self, view: &View, pc: u64, kind: i32) {
+        if Hint::from_imm(kind) == Some(Hint::FaultClassified) {
+            *self.classes.entry(view.hart.x(11)).or_default() += 1;
+        }
+        self.observer.hinted(view, pc, kind);
+    }
+}
+
+fn kernel() -> Option<PathBuf> {
+    let kernel = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guest/kernel.elf");
+    let found = kernel.is_file();
+    if !found {
+        println!("SKIPPED: there is no {} (cargo xtask guest)", kernel.display());
+    }
+    found.then_some(kernel)
+}
+
+/// Runs a command on the guest until it powers off.
+fn run<E: Events>(
+    kernel: &Path,
+    command: &str,
+    harts: usize,
+    options: &[&str],
+    events: impl FnOnce(&Args) -> E,
+) -> Machine<E> {
+    let (append, smp) = (format!("run=\"{command}\""), harts.to_string());
+    let path = kernel.to_str().expect("a path in UTF-8");
+    let words = ["emu", "--snapshot", "--smp", &smp, "--append", &append, path];
+    let args = Args::parse_from(words.iter().chain(options));
+    let boot = Boot::prepare(&args, kernel).expect("the kernel can be loaded");
+    let backends = setup::backends(&args, kernel, true).expect("the image is there");
+    let mut ram = Ram::new(args.memory).expect("memory");
+    boot.load(&mut ram).expect("it fits");
+    let virtio = setup::virtio(&args);
+    let bus = Bus::new(ram, BusConfig { harts, rtc_start_ns: FIXED_START_NS, virtio, backends });
+    let max_insns = Some(20_000_000_000);
+    let config = MachineConfig { harts, max_insns, ..MachineConfig::default() };
+    let mut machine = Machine::with_events(config, bus, events(&args));
+    for hart in 0..harts {
+        machine.set_entry(hart, boot.entry, hart as u64, boot.dtb_address());
+    }
+    let mut console = BufferConsole::default();
+    let stop = machine.run(&mut console);
+    let output = String::from_utf8_lossy(&console.output);
+    assert!(matches!(stop, Stop::Exit(Exit::Code(0))), "{command}: {stop:?}\n{output}");
+    machine
+}
+
+fn tracer<const EVERY: bool>(args: &Args, kernel: &Path) -> Observer<EVERY> {
+    let tracer = watch::tracer(args, kernel, true).expect("the outputs can be made");
+    Observer { tracer: tracer.expect("something is traced") }
+}
+
+/// A file that goes away with the value.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Temporary {
+        let name = format!("emu-traced-{name}-{}.jsonl", std::process::id());
+        Temporary(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What the kernel calls a fault that has this outcome.
+fn classes(outcome: &Outcome) -> &'static [FaultClass] {
+    use FaultClass::*;
+    match outcome {
+        Outcome::Zeroed { .. } => &[Lazy],
+        Outcome::Copied { .. } => &[CowCopy],
+        Outcome::MadeWritable { .. } => &[CowLast],
+        Outcome::Joined { .. } => &[SharedJoin],
+        Outcome::Filled { .. } => &[FileFill],
+        Outcome::Spurious => &[Spurious],
+        Outcome::Killed | Outcome::Refused => {
+            &[Protection, Guard, BeyondBreak, ExecNx, Unmapped, OutOfMemory]
+        }
+        _ => &[],
+    }
+}
+
+#[test]
+fn every_fault_is_recorded_as_the_kernel_handled_it() {
+    let Some(kernel) = kernel() else { return };
+    for (command, harts) in
+        [("echo hi", 1), ("lazytests", 1), ("cowtest", 3), ("mmaptest", 1), ("mmaptest", 3)]
+    {
+        let file = Temporary::new(&format!("{}{harts}", &command[..4]));
+        let path = file.0.to_str().expect("UTF-8");
+        let options = ["-o", path, "--trace=faults"];
+        let machine = run(&kernel, command, harts, &options, |args| Both {
+            observer: tracer(args, &kernel),
+            traps: 0,
+            classes: BTreeMap::new(),
+        });
+        let Both { observer, traps, classes: mut said } = machine.events;
+        assert!(observer.finish(0));
+        let mut trapped = 0;
+        let mut check = |record: Record| {
+            let Record::Fault(fault) = record else { return Ok(()) };
+            trapped += u64::from(fault.via == Via::Trap);
+            assert!(fault.who.pid.is_some() && fault.who.name.is_some(), "{fault:?}");
+            assert!(fault.free.is_some(), "{fault:?}");
+            let known = fault.place.function.is_some() && fault.place.file.is_some();
+            // A jump into nowhere is at no place.
+            assert!(known || fault.va == fault.place.pc, "{command}: {fault:?}");
+            let class = classes(&fault.outcome)
+                .iter()
+                .find(|class| Some(format!("{class:?}")) == fault.class);
+            let class = class.unwrap_or_else(|| panic!("{command}: {fault:?}"));
+            let left = said.get_mut(&(*class as u64)).expect("the kernel said so");
+            *left -= 1;
+            Ok(())
+        };
+        let saved = BufReader::new(std::fs::File::open(&file.0).expect("a trace"));
+        read_jsonl(saved, &mut check).expect("a whole trace");
+        assert_eq!(trapped, traps, "{command}: page-fault traps");
+        assert!(trapped > 3, "{command}: {trapped}");
+        said.retain(|_, left| *left > 0);
+        assert!(said.is_empty(), "{command}: without a record: {said:?}");
+    }
+}
+
+/// Everything that a guest can see of its machine, in a number.
+fn hash<E: Events>(machine: &Machine<E>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut add = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x100_0000_01b3);
+    for hart in 0..machine.harts() {
+        add(machine.pc(hart));
+        (0..32).for_each(|number| add(machine.x(hart, number)));
+        (0..32).for_each(|number| add(machine.f(hart, number)));
+        (0..0x1000).for_each(|number| add(machine.csr(hart, number).unwrap_or(0)));
+    }
+    let ram = &machine.sys.bus.ram;
+    let bytes = ram.bytes(emu::board::RAM_BASE, 128 << 20).expect("memory");
+    bytes.as_chunks::<8>().0.iter().for_each(|word| add(u64::from_le_bytes(*word)));
+    hash
+}
+
+#[test]
+fn a_trace_changes_nothing() {
+    let Some(kernel) = kernel() else { return };
+    for harts in [1, 3] {
+        let command = "cat README | grep xv6 | wc; mmaptest";
+        let bare = run(&kernel, command, harts, &[], |_| NoEvents);
+        let expected = (bare.insns(), hash(&bare));
+        let file = Temporary::new(&format!("hash{harts}"));
+        let path = file.0.to_str().expect("UTF-8");
+        let some =
+            run(&kernel, command, harts, &["-o", path], |args| tracer::<false>(args, &kernel));
+        assert_eq!((some.insns(), hash(&some)), expected, "faults, frames, {harts} harts");
+        let all = ["-o", path, "--trace=faults,frames,proc,sys,traps,insn", "-e", "pid=3"];
+        let all = run(&kernel, command, harts, &all, |args| tracer::<true>(args, &kernel));
+        assert_eq!((all.insns(), hash(&all)), expected, "everything, {harts} harts");
+    }
+}
