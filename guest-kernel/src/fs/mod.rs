@@ -4,8 +4,8 @@
 //! a transaction, an [`Op`]; what must happen inside one takes it as an argument. Locks are taken
 //! in this order: an operation is begun, then an inode is locked, then one block buffer at a time.
 //! Whoever locks a second inode (a name's, with its directory's) has `pairing` before the first:
-//! on a broken disk a directory may be below itself, so that no order of inodes would do. User memory is never touched under any of them, because a fault
-//! there may itself read a file.
+//! on a broken disk a directory may be below itself, so that no order of inodes would do. User
+//! memory is never touched under any of them, because a fault there may itself read a file.
 //!
 //! The image is not trusted: block and inode numbers that come from the disk are checked where
 //! they are used, and lead to [`FsError::Corrupt`].
