@@ -210,6 +210,25 @@ impl Bed {
         None
     }
 
+    /// Where the last entry is that a walk for `va` meets, if that is in a table.
+    fn last_entry(&self, satp: Satp, va: u64) -> Option<u64> {
+        let tables = TABLES..TABLES + (TABLE_PAGES << 12);
+        let (mut table, mut found) = (satp.ppn.0 << 12, None);
+        for level in (0..satp.mode.levels()).rev() {
+            if !tables.contains(&table) {
+                break;
+            }
+            let at = table + 8 * (va >> (12 + 9 * level) & 511);
+            found = Some(at);
+            let pte = Pte(self.bare.get(at));
+            if !pte.valid() || pte.is_leaf() {
+                break;
+            }
+            table = pte.ppn().0 << 12;
+        }
+        found
+    }
+
     /// The parts of an access, one for each page, as physical addresses and lengths.
     fn parts(&mut self, sight: Sight, va: u64, size: u64, kind: Kind) -> Option<Vec<(u64, u64)>> {
         let first = size.min(4096 - va % 4096);
@@ -347,9 +366,14 @@ impl Bed {
     }
 
     /// A change of a table: by a debugger, which writes like a device, or by a hart in M-mode.
-    fn change_table(&mut self, hart: usize) {
-        let at = TABLES + (self.random.below(TABLE_PAGES) << 12) + 8 * self.random.of(&SLOTS);
-        let value = self.random.pte();
+    fn change_table(&mut self, hart: usize, va: u64) {
+        let any = TABLES + (self.random.below(TABLE_PAGES) << 12) + 8 * self.random.of(&SLOTS);
+        let (at, value) = match self.last_entry(self.sights[hart].satp, va) {
+            Some(at) if self.random.one_in(2) => {
+                (at, self.bare.get(at) ^ 1 << self.random.below(10))
+            }
+            _ => (any, self.random.pte()),
+        };
         if self.random.one_in(8) {
             self.log.push(format!("device: {at:#x} = {value:#x}"));
             return self.bare.put(at, value);
@@ -369,19 +393,19 @@ impl Bed {
     }
 
     fn run(&mut self, steps: u64) {
-        let mut vas = [0; 12];
+        let mut vas = [0; 4];
         for step in 0..steps {
             if self.log.len() > 40 {
                 self.log.remove(0);
             }
             let hart = self.random.below(2) as usize;
-            if step % 40 == 0 {
+            if step % 100 == 0 {
                 vas = std::array::from_fn(|_| self.va());
             }
             let va = self.random.of(&vas);
             match self.random.below(16) {
                 0 => self.change_sight(hart),
-                1..4 => self.change_table(hart),
+                1..4 => self.change_table(hart, va),
                 4 => {
                     self.bare.machine.set_pc(hart, FENCE);
                     self.bare.machine.step(hart);
