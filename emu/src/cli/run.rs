@@ -133,7 +133,7 @@ impl Run<'_> {
 }
 
 /// A machine after reset, with everything in its memory.
-fn power_on<E: Watch>(
+pub fn power_on<E: Watch>(
     args: &Args,
     boot: &Boot,
     backends: Backends,
