@@ -24,6 +24,20 @@ Exit status: the guest's own (test finisher or tohost; 0 for Ctrl-A x), or
   76  --max-insns was reached
   128+n  signal n ended the run
 
+A line of --trace, from left to right: time in seconds, hart, process, its name; the access, its
+address and the function that made it (`*`: a system call needed the page); the page-table entry
+(read write execute user global accessed dirty) and the level where the walk stopped; why:
+  lazy: promised, not mapped yet    cow: shared until written    shared, file: of a mapping
+  absent: not mapped    text, rdonly, noread, noexec, kernel: mapped, but not for this
+what the kernel did:
+  zeroed, filled: a new frame       copied A>B: frame B is a copy of A (rc: users of A)
+  joined: a frame that others have  writable: its last user needs no copy
+  spurious: was allowed already     refused: the system call failed     KILLED: the process ended
+and what it took in instructions from trap to return, and the free pages left.
+    time h pid cmd  acc    va function   pte     lv why  outcome                  insns   free
+0.010903 0   2 sh   store 5f38 main+0x1ac r--u-ad L0 cow copied 87fd8>87fe8 rc 2>1 2191  32327
+Saved traces: emu report --help.
+
 QEMU's spelling is understood, in the part of it that this machine has:
 -machine virt -cpu rv64 -bios FILE|none -kernel FILE -initrd FILE -append TEXT -dtb FILE
 -m SIZE -smp N -nographic -display none -monitor none -serial mon:stdio

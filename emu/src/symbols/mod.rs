@@ -16,6 +16,7 @@ use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind, Sy
 
 pub use structs::StructLayout;
 
+use crate::trace::quick::QuickMap;
 use crate::trace::record::Place;
 
 /// How DWARF sections are held.
@@ -54,7 +55,7 @@ pub struct Symbols {
     segments: Vec<(u64, u64, u64)>,
     /// Address and length of the code, where sections say it.
     code: Vec<(u64, u64)>,
-    known: RefCell<HashMap<u64, Place>>,
+    known: RefCell<QuickMap<u64, Arc<Place>>>,
 }
 
 /// Places that are remembered; looking one up in DWARF is slow, and few sites fault.
@@ -122,7 +123,7 @@ impl Symbols {
     }
 
     /// What is at `pc`: function and offset, file and line, as far as known.
-    pub fn place(&self, pc: u64) -> Place {
+    pub fn place(&self, pc: u64) -> Arc<Place> {
         if let Some(place) = self.known.borrow().get(&pc) {
             return place.clone();
         }
@@ -131,13 +132,13 @@ impl Symbols {
         let lines =
             self.lines.as_ref().filter(|_| pc < u64::MAX && self.loaded_bytes(pc, 1).is_some());
         let location = lines.and_then(|lines| lines.find_location(pc).ok().flatten());
-        let place = Place {
+        let place = Arc::new(Place {
             pc,
             function: function.map(|function| function.name.clone()),
             offset: function.map(|function| pc - function.start),
             file: location.as_ref().and_then(|location| location.file).map(str::to_owned),
             line: location.and_then(|location| location.line),
-        };
+        });
         let mut known = self.known.borrow_mut();
         if known.len() < MAX_KNOWN {
             known.insert(pc, place.clone());
@@ -255,7 +256,7 @@ mod tests {
         let function = symbols.function_named(name).expect("in the symbol table");
         let place = symbols.place(function.start);
         assert_eq!((place.function.as_deref(), place.offset), (Some(name), Some(0)));
-        let file = place.file.expect("line tables");
+        let file = place.file.as_deref().expect("line tables");
         assert!(file.ends_with("emu/src/symbols/mod.rs"), "{file}");
         let own_bytes = symbols.loaded_bytes(function.start, 4).expect("loaded");
         assert_eq!(own_bytes.len(), 4);
@@ -264,7 +265,7 @@ mod tests {
     #[test]
     fn addresses_outside_everything_stay_numbers() {
         let place = own_symbols().place(u64::MAX);
-        assert_eq!(place, Place { pc: u64::MAX, ..Place::default() });
+        assert_eq!(*place, Place { pc: u64::MAX, ..Place::default() });
     }
 
     #[test]

@@ -4,11 +4,12 @@
 //! A foreign kernel is read through its debug information (`struct proc`, `struct cpu`, the array
 //! `cpus`); the in-tree kernel says it by hints. Without either, a process is its address space.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::mem::Ram;
 use crate::symbols::Symbols;
 
+use super::quick::QuickMap;
 use super::record::Place;
 
 /// Longest process name that is read.
@@ -82,7 +83,7 @@ pub struct Program {
 pub struct Programs {
     programs: Vec<Program>,
     /// The program of a frame of text, as long as the frame holds the same bytes.
-    known: HashMap<(u64, u64), (u64, Option<usize>)>,
+    known: QuickMap<(u64, u64), (u64, Option<usize>)>,
 }
 
 /// Answers that are remembered.
@@ -105,7 +106,7 @@ impl Programs {
     }
 
     /// What is at the user address `pc`, which is at `pa` in memory.
-    pub fn place(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<Place> {
+    pub fn place(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<Arc<Place>> {
         let (page_va, page_pa) = (pc & !0xfff, pa & !0xfff);
         let print = fingerprint(ram, page_pa)?;
         let index = match self.known.get(&(page_pa, page_va)) {

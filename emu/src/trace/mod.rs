@@ -9,6 +9,7 @@ pub mod observer;
 pub mod outputs;
 pub mod peek;
 pub mod perfetto;
+pub mod quick;
 pub mod record;
 pub mod series;
 pub mod sink;

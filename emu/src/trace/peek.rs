@@ -30,6 +30,9 @@ pub fn look(ram: &Ram, satp: u64, va: u64) -> Option<Seen> {
         10 => 5,
         _ => return None,
     };
+    if !is_canonical(satp, va) {
+        return Some(Seen::default());
+    }
     let mut table = (satp & PPN_MASK) << 12;
     for level in (0..levels).rev() {
         let index = va >> (12 + 9 * level) & 0x1ff;
@@ -45,6 +48,17 @@ pub fn look(ram: &Ram, satp: u64, va: u64) -> Option<Seen> {
         table = next;
     }
     Some(Seen::default())
+}
+
+/// Whether the bits above those that the table of `satp` translates all equal the highest of them.
+pub fn is_canonical(satp: u64, va: u64) -> bool {
+    let unused = match satp >> 60 {
+        8 => 25,
+        9 => 16,
+        10 => 7,
+        _ => 0,
+    };
+    ((va << unused) as i64 >> unused) as u64 == va
 }
 
 /// Whether a page of memory holds nothing but zeros.
@@ -74,6 +88,7 @@ mod tests {
         assert_eq!((leaf.pa, leaf.level), (Some(RAM_BASE + 0x3234), 0));
         assert_eq!(look(&ram, satp, 0x2000), Some(Seen::default()));
         assert_eq!(look(&ram, satp, 1 << 30), Some(Seen { level: 2, ..Seen::default() }));
+        assert_eq!(look(&ram, satp, 1 << 39 | 0x1234), Some(Seen::default()));
         assert_eq!(look(&ram, 8 << 60 | 5, 0), None);
         assert_eq!(look(&ram, 0, 0), None);
         assert!(is_zero(&ram, RAM_BASE + 0x3000) && !is_zero(&ram, RAM_BASE));

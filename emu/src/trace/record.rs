@@ -5,6 +5,8 @@
 //! older reader would misread raises [`VERSION`]. Numbers are numbers here; how many columns or
 //! which base they get is the outputs' business.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// Version of the record format.
@@ -242,7 +244,7 @@ pub struct Frame {
     pub free: u64,
     /// Who called the allocator.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub caller: Option<Place>,
+    pub caller: Option<Arc<Place>>,
 }
 
 /// Free pages over a run.
@@ -508,7 +510,8 @@ mod tests {
         let (at, place) =
             (Moment { ns: 1, insns: 2, hart: 3 }, Place { pc: 4, ..Place::default() });
         let who = Who { pid: Some(5), name: Some("sh".into()), satp: u64::MAX };
-        let frame = Frame { at, who: who.clone(), pa: 6, free: 7, caller: Some(place.clone()) };
+        let frame =
+            Frame { at, who: who.clone(), pa: 6, free: 7, caller: Some(Arc::new(place.clone())) };
         let records = [
             Record::Header { version: VERSION, kernel: "k".into(), harts: 1, ram: 8, ram_start: 9 },
             Record::Fault(crate::trace::text::tests::sample()),

@@ -17,19 +17,22 @@ pub trait Sink {
 /// JSON Lines: one record a line, nothing lost.
 pub struct JsonLines<W: Write> {
     out: W,
+    line: Vec<u8>,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Writes to `out`, which should be buffered.
     pub fn new(out: W) -> JsonLines<W> {
-        JsonLines { out }
+        JsonLines { out, line: Vec::new() }
     }
 }
 
 impl<W: Write> Sink for JsonLines<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, record)?;
-        self.out.write_all(b"\n")
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, record)?;
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
     }
 
     fn finish(&mut self) -> io::Result<()> {

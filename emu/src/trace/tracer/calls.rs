@@ -2,18 +2,19 @@
 
 use abi::syscall::Syscall;
 
-use super::{Tracer, key_of};
+use super::Tracer;
 use crate::events::View;
-use crate::trace::record::{Moment, Place, Record, Who};
+use crate::trace::record::{Moment, Record, Who};
 
 /// A system call between `ecall` and return.
 pub(super) struct Call {
-    pub at: Moment,
-    pub who: Who,
     pub number: u64,
-    pub place: Place,
+    pub pc: u64,
+    pub satp: u64,
+    hart: usize,
     retired: u64,
-    args: [u64; 6],
+    /// When, who and with what, if system calls are traced.
+    shown: Option<(Moment, Who, [u64; 6])>,
 }
 
 impl Call {
@@ -25,18 +26,21 @@ impl Call {
 
 impl Tracer {
     pub(super) fn open_call(&mut self, view: &View, pc: u64) {
-        let (at, who) = (self.moment(view), self.who(view));
-        let key = key_of(who.pid, who.satp);
-        let args = [10, 11, 12, 13, 14, 15].map(|register| view.hart.x(register));
-        let place = self.place(view.ram(), pc, who.satp, true);
+        let hart = view.hart.id;
+        self.harts[hart].handling = None;
+        let (key, satp) = (self.key(view), view.hart.csr.satp.bits());
+        self.harts[hart].handling = Some(key);
+        let shown = self.kinds.sys.then(|| {
+            let args = [10, 11, 12, 13, 14, 15].map(|register| view.hart.x(register));
+            (self.moment(view), self.who(view), args)
+        });
         let (number, retired) = (view.hart.x(17), view.hart.retired());
-        self.harts[view.hart.id].handling = Some(key);
-        self.calls.insert(key, Call { at, who, retired, number, args, place });
+        self.calls.insert(key, Call { number, pc, satp, hart, retired, shown });
     }
 
     pub(super) fn call_returned(&mut self, view: &View, key: i64) {
         if let Some(call) = self.calls.remove(&key) {
-            let same_hart = view.hart.id == call.at.hart as usize;
+            let same_hart = view.hart.id == call.hart;
             let cost = same_hart.then(|| view.hart.retired() - call.retired);
             let returned = self.moment(view).ns;
             self.emit_call(call, Some((view.hart.x(10), returned)), cost);
@@ -49,9 +53,8 @@ impl Tracer {
         returned: Option<(u64, u64)>,
         cost: Option<u64>,
     ) {
-        if self.kinds.sys {
-            let name = call.name();
-            let Call { at, who, number, args, .. } = call;
+        let (name, number) = (call.name(), call.number);
+        if let Some((at, who, args)) = call.shown {
             self.outputs.record(&Record::Syscall {
                 at,
                 who,

@@ -6,7 +6,7 @@ use super::infer::{access, outcome, reason, reason_of};
 use super::{Tracer, key_of};
 use crate::events::View;
 use crate::trace::peek;
-use crate::trace::record::{Access, Fault, Outcome, Via};
+use crate::trace::record::{Access, Fault, Outcome, Place, Reason, Via, Who};
 
 /// Where a fault can be open: in a process's own code, in the kernel's on its behalf, or in a
 /// system call that walks the table by itself.
@@ -50,7 +50,7 @@ impl Tracer {
         let fault = Fault {
             at,
             who,
-            place,
+            place: Place::clone(&place),
             user,
             access: access(refused.access),
             va: refused.va,
@@ -116,7 +116,9 @@ impl Tracer {
         }
         let call = self.calls.get(&key)?;
         let via = Via::Syscall { number: call.number, name: call.name() };
-        let (who, place) = (call.who.clone(), call.place.clone());
+        let (pc, space) = (call.pc, call.satp);
+        let who = Who { satp: space, ..self.who(view) };
+        let place = Place::clone(&self.place(view.ram(), pc, space, true));
         let fault = Fault {
             at: self.moment(view),
             who,
@@ -124,7 +126,11 @@ impl Tracer {
             user: true,
             access,
             va,
-            reason: reason_of(before.pte, access),
+            reason: if peek::is_canonical(satp, va) {
+                reason_of(before.pte, access)
+            } else {
+                Reason::NotCanonical
+            },
             level: before.level,
             pte: before.pte,
             via,

@@ -13,7 +13,7 @@ mod infer;
 mod probes;
 mod probing;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use isa::Priv;
 use isa::trap::{Cause, Exception};
@@ -26,6 +26,7 @@ use super::awareness::{ProcReader, Programs};
 use super::kinds::Kinds;
 use super::outputs::Outputs;
 use super::peek;
+use super::quick::QuickMap;
 use super::record::{Frame, FreePages, Moment, Place, Record, VERSION, Who};
 use crate::events::{Events, View};
 use crate::mem::Ram;
@@ -62,12 +63,12 @@ pub struct Tracer {
     probes: Vec<Probe>,
     outputs: Outputs,
     harts: Vec<OnHart>,
-    open: HashMap<Slot, Open>,
-    calls: HashMap<i64, Call>,
+    open: QuickMap<Slot, Open>,
+    calls: QuickMap<i64, Call>,
     /// Calls of `kfree` by stack pointer: the frame.
-    freeing: HashMap<u64, u64>,
+    freeing: QuickMap<u64, u64>,
     /// Calls of the copy functions by stack pointer.
-    copying: HashMap<u64, Copy>,
+    copying: QuickMap<u64, Copy>,
     free: Option<u64>,
     /// Free pages before the first allocation, and the fewest.
     free_range: Option<(u64, u64)>,
@@ -92,10 +93,10 @@ impl Tracer {
             probes,
             outputs,
             harts: vec![OnHart::default(); harts],
-            open: HashMap::new(),
-            calls: HashMap::new(),
-            freeing: HashMap::new(),
-            copying: HashMap::new(),
+            open: QuickMap::default(),
+            calls: QuickMap::default(),
+            freeing: QuickMap::default(),
+            copying: QuickMap::default(),
             free: None,
             free_range: None,
             allocates: false,
@@ -183,7 +184,7 @@ impl Tracer {
     }
 
     /// What the instruction at `pc` belongs to: the kernel, or the program of `satp`.
-    fn place(&mut self, ram: &Ram, pc: u64, satp: u64, user: bool) -> Place {
+    fn place(&mut self, ram: &Ram, pc: u64, satp: u64, user: bool) -> Arc<Place> {
         let known = if user {
             peek::look(ram, satp, pc)
                 .and_then(|seen| seen.pa)
@@ -191,7 +192,7 @@ impl Tracer {
         } else {
             self.guest.kernel.as_ref().map(|kernel| kernel.place(pc))
         };
-        known.unwrap_or(Place { pc, ..Place::default() })
+        known.unwrap_or_else(|| Arc::new(Place { pc, ..Place::default() }))
     }
 
     fn frame_allocated(&mut self, view: &View, pa: u64, free: u64) {
@@ -259,6 +260,7 @@ impl Tracer {
         let (at, who) = (self.moment(view), self.who(view));
         let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
         let what = cause.name().to_owned();
+        let place = Place::clone(&place);
         self.outputs.record(&Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
     }
 
