@@ -63,6 +63,19 @@ impl Random {
         list[self.below(list.len() as u64) as usize]
     }
 
+    /// An entry with which a walk goes on, or ends well.
+    fn good_pte(&mut self, level: u32, privilege: Priv) -> u64 {
+        let table = TABLES + (self.below(TABLE_PAGES) << 12);
+        let data = if self.one_in(6) { table } else { DATA + (self.below(DATA_PAGES) << 12) };
+        let user = if privilege == Priv::User { Pte::U } else { 0 };
+        let flags = Pte::V | Pte::R | Pte::W | Pte::X | Pte::A | Pte::D | user;
+        match level {
+            0 => Pte::new(Ppn(data >> 12), flags).0,
+            _ if self.one_in(10) => Pte::new(Ppn(BASE >> 12), flags).0,
+            _ => Pte::new(Ppn(table >> 12), Pte::V).0,
+        }
+    }
+
     fn pte(&mut self) -> u64 {
         let table = TABLES + (self.below(TABLE_PAGES) << 12);
         let data = DATA + (self.below(DATA_PAGES) << 12);
@@ -210,8 +223,8 @@ impl Bed {
         None
     }
 
-    /// Where the last entry is that a walk for `va` meets, if that is in a table.
-    fn last_entry(&self, satp: Satp, va: u64) -> Option<u64> {
+    /// Where the last entry is that a walk for `va` meets, if that is in a table, and its level.
+    fn last_entry(&self, satp: Satp, va: u64) -> Option<(u64, u32)> {
         let tables = TABLES..TABLES + (TABLE_PAGES << 12);
         let (mut table, mut found) = (satp.ppn.0 << 12, None);
         for level in (0..satp.mode.levels()).rev() {
@@ -219,7 +232,7 @@ impl Bed {
                 break;
             }
             let at = table + 8 * (va >> (12 + 9 * level) & 511);
-            found = Some(at);
+            found = Some((at, level));
             let pte = Pte(self.bare.get(at));
             if !pte.valid() || pte.is_leaf() {
                 break;
@@ -368,10 +381,10 @@ impl Bed {
     /// A change of a table: by a debugger, which writes like a device, or by a hart in M-mode.
     fn change_table(&mut self, hart: usize, va: u64) {
         let any = TABLES + (self.random.below(TABLE_PAGES) << 12) + 8 * self.random.of(&SLOTS);
-        let (at, value) = match self.last_entry(self.sights[hart].satp, va) {
-            Some(at) if self.random.one_in(2) => {
-                (at, self.bare.get(at) ^ 1 << self.random.below(10))
-            }
+        let sight = self.sights[hart];
+        let (at, value) = match (self.last_entry(sight.satp, va), self.random.below(8)) {
+            (Some((at, level)), 0..5) => (at, self.random.good_pte(level, sight.privilege)),
+            (Some((at, _)), 5..7) => (at, self.bare.get(at) ^ 1 << self.random.below(10)),
             _ => (any, self.random.pte()),
         };
         if self.random.one_in(8) {
