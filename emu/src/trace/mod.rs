@@ -15,5 +15,6 @@ pub mod series;
 pub mod sink;
 pub mod summary;
 pub mod text;
+pub mod tlb;
 pub mod tlb_model;
 pub mod tracer;

@@ -123,6 +123,8 @@ pub enum Lookup {
     },
 }
 
+/// Page sizes.
+const LEVELS: usize = 5;
 /// Pages whose last removal is remembered; beyond, misses count as cold.
 const MAX_REMEMBERED: usize = 1 << 20;
 
@@ -133,6 +135,8 @@ pub struct TlbModel {
     removed: HashMap<(u64, u8, u16), MissCause>,
     clock: u64,
     random: u64,
+    /// Entries of every level: page sizes that are not there are not looked for.
+    levels: [u32; LEVELS],
 }
 
 #[derive(Clone, Copy)]
@@ -147,7 +151,8 @@ impl TlbModel {
     pub fn new(config: TlbConfig) -> TlbModel {
         let sets = vec![Vec::with_capacity(config.ways); config.entries / config.ways];
         // Any odd seed will do; it is fixed so that runs repeat.
-        TlbModel { config, sets, removed: HashMap::new(), clock: 0, random: 0x9e37_79b9_7f4a_7c15 }
+        let (removed, levels) = (HashMap::new(), [0; LEVELS]);
+        TlbModel { config, sets, removed, clock: 0, random: 0x9e37_79b9_7f4a_7c15, levels }
     }
 
     /// Whether the engine must report every access, not only its own misses.
@@ -173,7 +178,7 @@ impl TlbModel {
     /// Looks a page up at every page size, as hardware does.
     fn find(&mut self, vpn: u64, asid: u16) -> Option<Translation> {
         let tagged = self.config.asid;
-        for level in 0..5u8 {
+        for level in (0..LEVELS as u8).filter(|level| self.levels[usize::from(*level)] > 0) {
             let page = vpn >> (9 * u32::from(level));
             let set = self.set_of(page);
             let clock = self.clock;
@@ -197,6 +202,7 @@ impl TlbModel {
     fn fill(&mut self, translation: Translation) -> Option<Translation> {
         let set = self.set_of(translation.page());
         let slot = Slot { translation, stamp: self.clock };
+        self.levels[usize::from(translation.level)] += 1;
         let slots = &mut self.sets[set];
         if slots.len() < self.config.ways {
             slots.push(slot);
@@ -215,7 +221,9 @@ impl TlbModel {
                 oldest.map_or(0, |(index, _)| index)
             }
         };
-        Some(std::mem::replace(&mut slots[victim], slot).translation)
+        let gone = std::mem::replace(&mut slots[victim], slot).translation;
+        self.levels[usize::from(gone.level)] -= 1;
+        Some(gone)
     }
 
     /// A write to `satp`. Without ASIDs everything but global entries goes. Returns how many
@@ -251,7 +259,10 @@ impl TlbModel {
                 !goes
             });
         }
-        gone.iter().for_each(|translation| self.remember(translation, cause));
+        for translation in &gone {
+            self.levels[usize::from(translation.level)] -= 1;
+            self.remember(translation, cause);
+        }
         gone.len() as u32
     }
 

@@ -1,6 +1,8 @@
 //! Small machines for tests: ELF files made of a few instructions.
 #![allow(dead_code)]
 
+pub mod guest;
+
 use std::path::{Path, PathBuf};
 
 /// Where the programs are linked.
