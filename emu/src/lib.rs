@@ -1,6 +1,7 @@
 //! A full-system RISC-V machine (RV64GC, Sv39/48/57) that shows what virtual memory does.
 pub mod board;
 pub mod bus;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod console;

@@ -129,10 +129,10 @@ impl Both {
                 let tlbs = || self.naive.iter().map(|hart| &hart[side][n]);
                 let name = format!("{config:?}, side {side}");
                 assert_eq!(tally.accesses, tlbs().map(|t| t.accesses).sum::<u64>(), "{name}");
-                assert_eq!(tally.all_misses(), tlbs().map(|t| t.misses).sum::<u64>(), "{name}");
+                assert_eq!(tally.misses(), tlbs().map(|t| t.misses).sum::<u64>(), "{name}");
                 assert_eq!(tally.evictions, tlbs().map(|t| t.evictions).sum::<u64>(), "{name}");
             }
-            found.push((insts.all_misses(), data.all_misses()));
+            found.push((insts.misses(), data.misses()));
         }
         found
     }

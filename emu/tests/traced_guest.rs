@@ -114,7 +114,7 @@ fn run<E: Events>(
 
 fn tracer<const EVERY: bool>(args: &Args, kernel: &Path) -> Observer<EVERY> {
     let tracer = watch::tracer(args, kernel, true).expect("the outputs can be made");
-    Observer { tracer: tracer.expect("something is traced") }
+    Observer { tracer: tracer.expect("something is traced"), tlb: None, checker: None }
 }
 
 /// A file that goes away with the value.

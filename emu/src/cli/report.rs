@@ -42,7 +42,7 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs) -> Result<u8, Failure> {
     let [trace] = args.traces.as_slice() else { return compare(args) };
     let mut outputs = Outputs::new(args.filter.clone());
-    let look = Look { lines: !args.summary };
+    let look = Look { lines: !args.summary, faults: true };
     for path in &args.output {
         if same_file(path, trace) {
             let path = path.display();

@@ -15,7 +15,7 @@ use crate::dev::Dma;
 use crate::dev::htif::Htif;
 use crate::dev::rtc::FIXED_START_NS;
 use crate::dev::virtio::mmio::Version;
-use crate::events::NoEvents;
+use crate::events::{NoEvents, View};
 use crate::gdb::{self, Server};
 use crate::loader::TestSymbols;
 use crate::machine::{Machine, MachineConfig, Stop};
@@ -51,9 +51,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     match watch::tracer(args, &kernel, beside)? {
         None => run.watched_by(NoEvents),
         Some(tracer) if watch::needs_every_access(args) => {
-            run.watched_by(Observer::<true> { tracer })
+            let (tlb, checker) = (watch::tlb(args), watch::checker(args, &kernel));
+            run.watched_by(Observer::<true> { tracer, tlb, checker })
         }
-        Some(tracer) => run.watched_by(Observer::<false> { tracer }),
+        Some(tracer) => run.watched_by(Observer::<false> { tracer, tlb: None, checker: None }),
     }
 }
 
@@ -105,6 +106,8 @@ impl Run<'_> {
             console.drain(&mut machine.sys.bus.uart, u64::MAX);
             console.flush();
             insns += machine.insns();
+            let view = View { hart: &machine.harts[0], sys: &machine.sys };
+            machine.events.stands_still(&view);
             if args.count && !matches!(end, Ok(End::Again(_))) {
                 eprintln!("emu: {insns} instructions");
             }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::check::Checks;
 use crate::trace::filter::Filter;
 use crate::trace::kinds::Kinds;
 use crate::trace::tlb_model::TlbConfig;
@@ -65,36 +66,5 @@ impl std::str::FromStr for Traced {
 
     fn from_str(list: &str) -> Result<Traced, String> {
         if list.is_empty() { Ok(Traced(None)) } else { list.parse().map(Some).map(Traced) }
-    }
-}
-
-/// `--check`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Checks {
-    /// Frames that are freed while they are mapped, or freed twice.
-    pub frames: bool,
-    /// Stale TLB entries.
-    pub tlb: bool,
-    /// Kernel writes to frames that are shared copy-on-write.
-    pub cow: bool,
-    /// Frames without an owner at the end.
-    pub leak: bool,
-}
-
-impl std::str::FromStr for Checks {
-    type Err = String;
-
-    fn from_str(list: &str) -> Result<Checks, String> {
-        let mut checks = Checks::default();
-        for word in list.split(',') {
-            match word {
-                "frames" => checks.frames = true,
-                "tlb" => checks.tlb = true,
-                "cow" => checks.cow = true,
-                "leak" => checks.leak = true,
-                _ => return Err(format!("`{word}` is no check; frames, tlb, cow and leak are")),
-            }
-        }
-        Ok(checks)
     }
 }

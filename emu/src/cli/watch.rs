@@ -6,10 +6,12 @@ use super::args::Args;
 use super::failure::Failure;
 use super::setup;
 use super::trace_args::TraceArgs;
+use crate::check::{self, Checker};
 use crate::symbols::Symbols;
 use crate::trace::awareness::{ProcReader, Programs};
 use crate::trace::kinds::Kinds;
 use crate::trace::outputs::{Format, Look, OutputError, Outputs};
+use crate::trace::tlb::TlbWatch;
 use crate::trace::tracer::{Guest, Tracer};
 
 /// Largest file that symbols are read from.
@@ -25,9 +27,6 @@ pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>
             Err(Failure::Usage("-e and --symbols are for a trace: add --trace".to_owned()))
         };
     }
-    if wanted.tlb.is_some() || wanted.check.is_some() {
-        return Err(Failure::Usage("--tlb and --check are not there yet".to_owned()));
-    }
     let guest = guest(args, kernel, beside)?;
     let outputs = outputs(wanted).map_err(output_failure)?;
     let mut tracer = Tracer::new(guest, args.smp, outputs);
@@ -38,13 +37,35 @@ pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>
 
 /// Whether every instruction and every access has to be looked at.
 pub fn needs_every_access(args: &Args) -> bool {
-    args.trace.trace.and_then(|traced| traced.0).is_some_and(|kinds| kinds.insn)
+    let insn = args.trace.trace.and_then(|traced| traced.0).is_some_and(|kinds| kinds.insn);
+    insn || wants_tlb(args) || args.trace.check.is_some()
+}
+
+fn wants_tlb(args: &Args) -> bool {
+    let listed = args.trace.trace.and_then(|traced| traced.0).is_some_and(|kinds| kinds.tlb);
+    listed || args.trace.tlb.is_some()
+}
+
+/// The modelled TLBs that the command line asks for.
+pub fn tlb(args: &Args) -> Option<TlbWatch> {
+    let config = args.trace.tlb.unwrap_or_default();
+    wants_tlb(args).then(|| TlbWatch::new(config, args.smp))
+}
+
+/// The checkers that the command line asks for.
+pub fn checker(args: &Args, kernel: &Path) -> Option<Checker> {
+    let wanted = args.trace.check?;
+    let symbols = read(kernel).and_then(|elf| Symbols::from_elf(&elf).ok());
+    let reader = symbols.as_ref().and_then(ProcReader::from_symbols);
+    Some(Checker::new(wanted, check::Kernel { symbols, reader }, args.smp, args.memory))
 }
 
 fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
     let mut outputs = Outputs::new(wanted.filter.clone());
-    let listed = wanted.trace.and_then(|traced| traced.0);
-    let look = Look { lines: !wanted.summary };
+    // A model or a checker alone speaks for itself.
+    let only = wanted.trace.is_none() && !wanted.summary && wanted.output.is_empty();
+    let listed = wanted.trace.and_then(|traced| traced.0).or(only.then(Kinds::default));
+    let look = Look { lines: !wanted.summary, faults: !only };
     // The summary tells of free pages as well.
     let text_kinds = |kinds: Kinds| if wanted.summary { kinds | SUMMED } else { kinds };
     for path in &wanted.output {

@@ -47,7 +47,8 @@ pub struct Function {
 /// The symbols of one program.
 pub struct Symbols {
     functions: Vec<Function>,
-    addresses: HashMap<String, u64>,
+    /// Address and size.
+    addresses: HashMap<String, (u64, u64)>,
     dwarf: Option<Arc<gimli::Dwarf<Reader>>>,
     lines: Option<Context<Reader>>,
     bytes: Vec<u8>,
@@ -94,7 +95,7 @@ impl Symbols {
                 continue;
             }
             let name = demangled.0;
-            addresses.entry(name.clone()).or_insert(symbol.address());
+            addresses.entry(name.clone()).or_insert((symbol.address(), symbol.size()));
             // Assembly labels have no type and no size, and are functions all the same.
             let function = symbol.kind() == SymbolKind::Text
                 || (symbol.kind() == SymbolKind::Unknown && in_text(&file, symbol.section_index()));
@@ -160,7 +161,13 @@ impl Symbols {
 
     /// The address of a symbol, function or data.
     pub fn address(&self, name: &str) -> Option<u64> {
-        self.addresses.get(name).copied()
+        self.addresses.get(name).map(|(address, _)| *address)
+    }
+
+    /// The first address of a symbol and the one behind it.
+    pub fn extent(&self, name: &str) -> Option<(u64, u64)> {
+        let (address, size) = self.addresses.get(name)?;
+        Some((*address, address.saturating_add(*size)))
     }
 
     /// The layout of a C structure, from the debug information.

@@ -23,7 +23,12 @@ pub struct ProcReader {
     cpu_proc: u64,
     proc_pid: u64,
     proc_name: u64,
+    /// The array of processes, the size of one, and where its page table is.
+    table: Option<(u64, u64, u64)>,
 }
+
+/// Processes of an xv6.
+const NPROC: u64 = 64;
 
 impl ProcReader {
     /// Works for kernels whose debug information has `struct cpu { struct proc *proc; … }`,
@@ -31,12 +36,26 @@ impl ProcReader {
     pub fn from_symbols(symbols: &Symbols) -> Option<ProcReader> {
         let cpu = symbols.structure("cpu")?;
         let proc = symbols.structure("proc")?;
+        let table = symbols.address("proc").zip(proc.members.get("pagetable"));
         Some(ProcReader {
+            table: table.map(|(base, member)| (base, proc.size, *member)),
             cpus: symbols.address("cpus")?,
             cpu_size: cpu.size,
             cpu_proc: *cpu.members.get("proc")?,
             proc_pid: *proc.members.get("pid")?,
             proc_name: *proc.members.get("name")?,
+        })
+    }
+
+    /// Process ids and roots of the page tables of all processes.
+    pub fn tables(self, ram: &Ram) -> impl Iterator<Item = (i32, u64)> {
+        let procs = self.table.into_iter().flat_map(|(base, size, member)| {
+            (0..NPROC).map(move |n| (base.wrapping_add(n.wrapping_mul(size)), member))
+        });
+        procs.filter_map(move |(proc, member)| {
+            let root = ram.read::<u64>(proc.checked_add(member)?).ok().filter(|root| *root != 0)?;
+            let pid = ram.read::<u32>(proc.checked_add(self.proc_pid)?).ok()?;
+            Some((pid as i32, root))
         })
     }
 
@@ -148,6 +167,7 @@ mod tests {
             cpu_proc: 0,
             proc_pid: 48,
             proc_name: 344,
+            table: Some((RAM_BASE + 0x1000, 360, 80)),
         };
         assert_eq!(reader.current(&ram, 1), None);
         let proc = RAM_BASE + 0x1000;
@@ -155,6 +175,8 @@ mod tests {
         ram.write::<u32>(proc + 48, 7).expect("inside");
         ram.dma_write(proc + 344, b"cat\0junk").expect("inside");
         assert_eq!(reader.current(&ram, 1), Some((7, "cat".to_owned())));
+        ram.write::<u64>(proc + 80, RAM_BASE + 0x3000).expect("inside");
+        assert_eq!(reader.tables(&ram).collect::<Vec<_>>(), [(7, RAM_BASE + 0x3000)]);
         // Pointers are the guest's: wild ones are nothing, not a panic.
         ram.write::<u64>(RAM_BASE + 0x100, u64::MAX - 3).expect("inside");
         assert_eq!(reader.current(&ram, 0), None);

@@ -1,11 +1,15 @@
 //! What watches a run: the tracer, and whatever else was asked for, behind one [`Events`].
 
+use isa::paging::Satp;
 use isa::trap::Cause;
 use isa::{Inst, Priv};
 
+use super::record::MissCause;
+use super::tlb::TlbWatch;
 use super::tracer::Tracer;
+use crate::check::Checker;
 use crate::events::{Events, View};
-use crate::mmu::Fault;
+use crate::mmu::{Access, Fault, Leaf};
 
 /// An observer of a run that can begin again.
 pub trait Watch: Events {
@@ -16,6 +20,11 @@ pub trait Watch: Events {
     fn set_recording(&mut self, on: bool) -> bool {
         let _ = on;
         false
+    }
+
+    /// The machine stands still for the last time.
+    fn stands_still(&mut self, view: &View) {
+        let _ = view;
     }
 
     /// The run is over, with that exit status. Returns whether all outputs were written in full.
@@ -29,15 +38,33 @@ impl Watch for crate::events::NoEvents {
 }
 
 /// Everything that was asked for. `EVERY`: every instruction and every access is looked at, which
-/// makes the run slow.
+/// makes the run slow; the TLB and the checkers need it.
 pub struct Observer<const EVERY: bool> {
     /// The tracer.
     pub tracer: Tracer,
+    /// The modelled TLBs.
+    pub tlb: Option<TlbWatch>,
+    /// The checkers.
+    pub checker: Option<Checker>,
+}
+
+impl<const EVERY: bool> Observer<EVERY> {
+    /// Lets the checkers look at an event, and reports what they find.
+    fn check(&mut self, view: &View, look: impl FnOnce(&mut Checker)) {
+        if let Some(checker) = &mut self.checker {
+            look(checker);
+            for finding in checker.take_findings() {
+                self.tracer.found(view, finding.check, finding.message);
+            }
+        }
+    }
 }
 
 impl<const EVERY: bool> Watch for Observer<EVERY> {
     fn restarted(&mut self) {
         self.tracer.restarted();
+        self.tlb.iter_mut().for_each(TlbWatch::restarted);
+        self.checker.iter_mut().for_each(Checker::restarted);
     }
 
     fn set_recording(&mut self, on: bool) -> bool {
@@ -45,7 +72,23 @@ impl<const EVERY: bool> Watch for Observer<EVERY> {
         true
     }
 
-    fn finish(self, status: i32) -> bool {
+    fn stands_still(&mut self, view: &View) {
+        self.check(view, |checker| checker.look_for_leaks(view));
+    }
+
+    fn finish(mut self, status: i32) -> bool {
+        if let Some(tlb) = &self.tlb {
+            self.tracer.counted(tlb);
+        }
+        if let Some(checker) = &self.checker {
+            match (checker.found(), checker.unreported()) {
+                (0, _) => eprintln!("emu: the checkers found nothing wrong"),
+                (found, 0) => eprintln!("emu: the checkers found {found} mistakes"),
+                (found, more) => eprintln!(
+                    "emu: the checkers found {found} mistakes, {more} of them like the others"
+                ),
+            }
+        }
         self.tracer.end(status).finish()
     }
 }
@@ -53,10 +96,13 @@ impl<const EVERY: bool> Watch for Observer<EVERY> {
 impl<const EVERY: bool> Events for Observer<EVERY> {
     const INSNS: bool = EVERY;
     const ACCESSES: bool = EVERY;
+    const WALKS: bool = EVERY;
     const PROBES: bool = true;
 
     fn probes(&self) -> Vec<u64> {
-        self.tracer.probes()
+        let mut probes = self.tracer.probes();
+        probes.extend(self.checker.iter().flat_map(Checker::probes));
+        probes
     }
 
     fn wants_stop(&self) -> bool {
@@ -65,25 +111,68 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
 
     fn probed(&mut self, view: &View, pc: u64) {
         self.tracer.probed(view, pc);
+        self.check(view, |checker| checker.probed(view, pc));
     }
 
     fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         self.tracer.trap_taken(view, cause, tval, pc, from);
+        self.check(view, |checker| checker.trapped(view, cause, tval, pc));
     }
 
     fn trap_returned(&mut self, view: &View, pc: u64) {
         self.tracer.trap_returned(view, pc);
+        self.check(view, |checker| checker.returned(view));
     }
 
     fn page_faulted(&mut self, view: &View, pc: u64, fault: &Fault) {
         self.tracer.page_faulted(view, pc, fault);
+        self.check(view, |checker| checker.faulted(view, fault));
     }
 
     fn hinted(&mut self, view: &View, pc: u64, kind: i32) {
         self.tracer.hinted(view, pc, kind);
+        self.check(view, |checker| checker.hinted(view, kind));
     }
 
     fn inst_executed(&mut self, view: &View, pc: u64, inst: &Inst) {
         self.tracer.inst_executed(view, pc, inst);
+        if let Some(tlb) = &mut self.tlb {
+            for miss in tlb.executed(view, pc).iter().flatten() {
+                self.tracer.missed(view, miss);
+            }
+        }
+        self.check(view, |checker| checker.executed(view, pc));
+    }
+
+    fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
+        if let Some(tlb) = &mut self.tlb {
+            tlb.walked(view, va, access, leaf);
+        }
+        self.check(view, |checker| checker.walked(view, va, access, leaf));
+    }
+
+    fn accessed(&mut self, view: &View, va: u64, pa: u64, access: Access) {
+        if let Some(tlb) = &mut self.tlb
+            && let Some(miss) = tlb.accessed(view, va, access)
+        {
+            self.tracer.missed(view, &miss);
+        }
+        self.check(view, |checker| checker.accessed(view, va, pa, access));
+    }
+
+    fn satp_written(&mut self, view: &View, _old: Satp, new: Satp) {
+        if let Some(tlb) = &mut self.tlb {
+            let entries = tlb.satp_written(view);
+            self.tracer.flushed(view, entries, MissCause::SatpWrite);
+        }
+        self.check(view, |checker| checker.satp_written(view, new));
+    }
+
+    fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
+        if let Some(tlb) = &mut self.tlb {
+            let entries = tlb.fenced(view, va, asid);
+            self.tracer.flushed(view, entries, MissCause::SfenceVma);
+        }
+        self.check(view, |checker| checker.fenced(view, va, asid));
     }
 }

@@ -80,6 +80,8 @@ impl Format {
 pub struct Look {
     /// With the lines of the trace above the summary.
     pub lines: bool,
+    /// With the faults in the summary.
+    pub faults: bool,
 }
 
 /// An open output.
@@ -110,7 +112,7 @@ impl Outputs {
         let file = LineFile::create(path)
             .map_err(|error| OutputError::Create { path: path.to_owned(), error })?;
         let sink: Box<dyn Sink> = match format {
-            Format::Text => Box::new(Text::new(file, false, look.lines)),
+            Format::Text => Box::new(Text::new(file, false, look)),
             Format::JsonLines => Box::new(JsonLines::new(file)),
             Format::Perfetto => Box::new(Perfetto::new(file)),
             Format::Html => Box::new(Html::new(file)),
@@ -122,14 +124,14 @@ impl Outputs {
     /// Adds text on standard error, coloured on a terminal.
     pub fn add_stderr(&mut self, kinds: Kinds, look: Look) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sink = Box::new(Text::new(LineWriter::new(io::stderr()), colour, look.lines));
+        let sink = Box::new(Text::new(LineWriter::new(io::stderr()), colour, look));
         self.outputs.push(Output { path: PathBuf::from("standard error"), kinds, sink });
     }
 
     /// Adds text on standard output, coloured on a terminal.
     pub fn add_stdout(&mut self, kinds: Kinds, look: Look) {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sink = Box::new(Text::new(BufWriter::new(io::stdout()), colour, look.lines));
+        let sink = Box::new(Text::new(BufWriter::new(io::stdout()), colour, look));
         self.outputs.push(Output { path: PathBuf::from("standard output"), kinds, sink });
     }
 

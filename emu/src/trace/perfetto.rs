@@ -167,6 +167,7 @@ impl<W: Write> Sink for Perfetto<W> {
             Record::Trapped { .. }
             | Record::TlbMissed { .. }
             | Record::TlbFlushed { .. }
+            | Record::TlbCounted { .. }
             | Record::Insn { .. } => Ok(()),
         }
     }

@@ -272,6 +272,44 @@ pub enum MissCause {
     SfenceVma,
 }
 
+/// What a modelled TLB was used for, instruction or data side, added up over the harts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlbTally {
+    /// Translated accesses.
+    pub accesses: u64,
+    /// Misses of pages never seen before.
+    pub cold: u64,
+    /// Misses of pages that had to give way to others.
+    pub capacity: u64,
+    /// Misses of pages that a write to `satp` flushed.
+    pub satp_write: u64,
+    /// Misses of pages that an `sfence.vma` flushed.
+    pub sfence_vma: u64,
+    /// Entries that gave way to another page.
+    pub evictions: u64,
+    /// Flushes that dropped something.
+    pub flushes: u64,
+    /// Entries that flushes dropped.
+    pub flushed: u64,
+}
+
+impl TlbTally {
+    /// Misses of all causes.
+    pub fn misses(&self) -> u64 {
+        self.cold + self.capacity + self.satp_write + self.sfence_vma
+    }
+
+    /// Counts a miss.
+    pub fn miss(&mut self, cause: MissCause) {
+        *match cause {
+            MissCause::Cold => &mut self.cold,
+            MissCause::Capacity => &mut self.capacity,
+            MissCause::SatpWrite => &mut self.satp_write,
+            MissCause::SfenceVma => &mut self.sfence_vma,
+        } += 1;
+    }
+}
+
 /// One record of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -405,6 +443,19 @@ pub enum Record {
         /// [`MissCause::SatpWrite`] or [`MissCause::SfenceVma`].
         cause: MissCause,
     },
+    /// What a modelled TLB was used for, at the end: first the one that was asked for, then
+    /// others for comparison.
+    TlbCounted {
+        /// When.
+        #[serde(flatten)]
+        at: Moment,
+        /// Size and policy, as on the command line.
+        config: String,
+        /// The instruction side.
+        insts: TlbTally,
+        /// The data side.
+        data: TlbTally,
+    },
     /// A checker found something wrong.
     Finding {
         /// When and where.
@@ -472,6 +523,7 @@ impl Record {
             | Record::Trapped { at, .. }
             | Record::TlbMissed { at, .. }
             | Record::TlbFlushed { at, .. }
+            | Record::TlbCounted { at, .. }
             | Record::Finding { at, .. }
             | Record::Mark { at, .. }
             | Record::Insn { at, .. }
@@ -482,7 +534,10 @@ impl Record {
     /// The process it belongs to, where it belongs to one.
     pub fn who(&self) -> Option<&Who> {
         match self {
-            Record::Header { .. } | Record::Insn { .. } | Record::End { .. } => None,
+            Record::Header { .. }
+            | Record::TlbCounted { .. }
+            | Record::Insn { .. }
+            | Record::End { .. } => None,
             Record::Fault(Fault { who, .. })
             | Record::FrameAllocated(Frame { who, .. })
             | Record::FrameFreed(Frame { who, .. })
@@ -547,6 +602,12 @@ mod tests {
                 cause: MissCause::Cold,
             },
             Record::TlbFlushed { at, who: who.clone(), entries: 15, cause: MissCause::SatpWrite },
+            Record::TlbCounted {
+                at,
+                config: "64x4,lru,asid=on".into(),
+                insts: TlbTally { accesses: 22, ..TlbTally::default() },
+                data: TlbTally { flushed: 23, ..TlbTally::default() },
+            },
             Record::Finding { at, who: who.clone(), check: "cow".into(), message: "m".into() },
             Record::Mark { at, who, values: [16, 17, 18] },
             Record::Insn { at, pc: 19, bits: 20, text: "nop".into() },

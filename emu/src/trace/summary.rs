@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::record::{Fault, FreePages, MissCause, Record};
+use super::record::{Fault, FreePages, MissCause, Record, TlbTally};
 use super::text;
 
 /// Rows of a "top" table.
@@ -36,6 +36,7 @@ pub struct Summary {
     pages: BTreeMap<u64, Tally>,
     misses: BTreeMap<MissCause, u64>,
     free: Option<FreePages>,
+    tlbs: Vec<(String, TlbTally, TlbTally)>,
     findings: u64,
     total_insns: u64,
     fault_traps: u64,
@@ -57,6 +58,9 @@ impl Summary {
         match record {
             Record::Fault(fault) => self.fault(fault),
             Record::TlbMissed { cause, .. } => *self.misses.entry(*cause).or_default() += 1,
+            Record::TlbCounted { config, insts, data, .. } if self.tlbs.len() < MAX_ROWS => {
+                self.tlbs.push((config.clone(), *insts, *data));
+            }
             Record::Finding { .. } => self.findings += 1,
             Record::End { fault_traps, free, .. } => {
                 (self.fault_traps, self.free) = (*fault_traps, *free);
@@ -81,11 +85,13 @@ impl Summary {
         count(&mut self.pages, fault.va & !0xfff, cost);
     }
 
-    /// The tables.
-    pub fn report(&self) -> String {
+    /// The tables; those about faults if they were looked at.
+    pub fn report(&self, faults: bool) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = self.report_outcomes(&mut text);
+        if faults {
+            let _ = self.report_outcomes(&mut text);
+        }
         let _ = self.report_costs(&mut text);
         let _ = self.report_memory(&mut text);
         let _ = self.report_tops(&mut text);
@@ -174,6 +180,45 @@ impl Summary {
         Ok(())
     }
 
+    fn report_tlbs(&self, text: &mut String) -> std::fmt::Result {
+        if self.tlbs.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\nModelled TLBs: misses by size, the one that was asked for first")?;
+        writeln!(
+            text,
+            "  {:<24} {:<5} {:>12} {:>9} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}",
+            "tlb",
+            "side",
+            "accesses",
+            "misses",
+            "share",
+            "cold",
+            "capacity",
+            "satp",
+            "sfence",
+            "evictions"
+        )?;
+        for (config, insts, data) in &self.tlbs {
+            for (side, tally) in [("insts", insts), ("data", data)] {
+                let misses = tally.misses();
+                writeln!(
+                    text,
+                    "  {config:<24} {side:<5} {:>12} {misses:>9} {:>7} {:>8} {:>8} {:>8} {:>8} \
+                     {:>9}",
+                    tally.accesses,
+                    percent(misses, tally.accesses),
+                    tally.cold,
+                    tally.capacity,
+                    tally.satp_write,
+                    tally.sfence_vma,
+                    tally.evictions
+                )?;
+            }
+        }
+        Ok(())
+    }
+
     fn report_memory(&self, text: &mut String) -> std::fmt::Result {
         if let Some(FreePages { start, least, end }) = self.free {
             let used = start.saturating_sub(end);
@@ -191,6 +236,7 @@ impl Summary {
                 writeln!(text, "  {:<16} {count:>8} {share:>7}", text::miss_word(*cause))?;
             }
         }
+        self.report_tlbs(text)?;
         if self.findings > 0 {
             writeln!(text, "\nFindings of the checkers: {}", self.findings)?;
         }
@@ -251,7 +297,7 @@ mod tests {
         for fault in [fault.clone(), fault, killed] {
             summary.add(&Record::Fault(fault));
         }
-        let text = summary.report();
+        let text = summary.report(true);
         assert!(text.contains("Page faults: 3"), "{text}");
         assert!(
             text.contains("copied                  2  66.7 %          824       412"),

@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use super::outputs::Look;
 use super::record::{
     Access, Fault, Frame, MissCause, Moment, Outcome, Place, Reason, Record, Via, Who,
 };
@@ -23,23 +24,22 @@ pub fn heading() -> String {
 pub struct Text<W: Write> {
     out: W,
     colour: bool,
-    lines: bool,
+    look: Look,
     headed: bool,
     summary: Summary,
 }
 
 impl<W: Write> Text<W> {
-    /// Writes to `out`; `colour` adds terminal colours, without `lines` only the summary is
-    /// written.
-    pub fn new(out: W, colour: bool, lines: bool) -> Text<W> {
-        Text { out, colour, lines, headed: false, summary: Summary::default() }
+    /// Writes to `out`; `colour` adds terminal colours.
+    pub fn new(out: W, colour: bool, look: Look) -> Text<W> {
+        Text { out, colour, look, headed: false, summary: Summary::default() }
     }
 }
 
 impl<W: Write> Sink for Text<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
         self.summary.add(record);
-        if !self.lines {
+        if !self.look.lines {
             return Ok(());
         }
         if let Record::Fault(fault) = record {
@@ -59,7 +59,7 @@ impl<W: Write> Sink for Text<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.out.write_all(self.summary.report().as_bytes())?;
+        self.out.write_all(self.summary.report(self.look.faults).as_bytes())?;
         self.out.flush()
     }
 }
@@ -254,7 +254,10 @@ fn event_line(record: &Record) -> Option<String> {
     let line =
         |word: &str, rest: String| Some(format!("{} {name:<7} {word:<6} {rest}", head(&at, &who)));
     match record {
-        Record::Header { .. } | Record::Fault(_) | Record::End { .. } => None,
+        Record::Header { .. }
+        | Record::Fault(_)
+        | Record::TlbCounted { .. }
+        | Record::End { .. } => None,
         Record::FrameAllocated(frame) => line("alloc", frame_text(frame)),
         Record::FrameFreed(frame) => line("free", frame_text(frame)),
         Record::ProcSwitched { .. } => line("switch", format!("satp {:x}", who.satp)),

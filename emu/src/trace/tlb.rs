@@ -16,35 +16,13 @@
 use isa::paging::{Mode, PAGE_SHIFT};
 
 use super::peek;
-use super::record::MissCause;
+use super::record::{MissCause, TlbTally};
 use super::tlb_model::{Lookup, TlbConfig, TlbModel, Translation};
 use crate::events::View;
 use crate::mmu::{Access, Leaf};
 
 /// Sizes that are modelled beside the one that was asked for, entries.
 const SIZES: [usize; 8] = [8, 16, 32, 64, 128, 256, 512, 1024];
-
-/// What a TLB was used for, added up over the harts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Translated accesses.
-    pub accesses: u64,
-    /// Misses by cause, in the order of [`MissCause`].
-    pub misses: [u64; 4],
-    /// Entries that gave way to another page.
-    pub evictions: u64,
-    /// Flushes that dropped something.
-    pub flushes: u64,
-    /// Entries that flushes dropped.
-    pub flushed: u64,
-}
-
-impl Tally {
-    /// Misses of all causes.
-    pub fn all_misses(&self) -> u64 {
-        self.misses.iter().sum()
-    }
-}
 
 /// A miss of the TLB that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +45,7 @@ struct Side {
 /// Instruction or data side of all harts.
 struct Half {
     harts: Vec<Side>,
-    tallies: Vec<Tally>,
+    tallies: Vec<TlbTally>,
 }
 
 /// The modelled TLBs.
@@ -83,7 +61,7 @@ impl Half {
     fn new(configs: &[TlbConfig], harts: usize) -> Half {
         let models = || configs.iter().map(|config| TlbModel::new(*config)).collect();
         let harts = (0..harts).map(|_| Side { models: models(), last: None }).collect();
-        Half { harts, tallies: vec![Tally::default(); configs.len()] }
+        Half { harts, tallies: vec![TlbTally::default(); configs.len()] }
     }
 
     /// Whether this access is shown to the models.
@@ -98,7 +76,7 @@ impl Half {
         for (n, model) in self.harts[hart].models.iter_mut().enumerate() {
             let Lookup::Miss { cause, evicted } = model.access(walked) else { continue };
             let tally = &mut self.tallies[n];
-            tally.misses[cause as usize] += 1;
+            tally.miss(cause);
             tally.evictions += u64::from(evicted.is_some());
             if n == 0 {
                 first = Some(cause);
@@ -146,10 +124,19 @@ impl TlbWatch {
         TlbWatch { configs, insts, data, leaf: None }
     }
 
+    /// The machine is reset: the TLBs are empty, the counts go on.
+    pub fn restarted(&mut self) {
+        let harts = self.insts.harts.len();
+        self.insts.harts = Half::new(&self.configs, harts).harts;
+        self.data.harts = Half::new(&self.configs, harts).harts;
+    }
+
     /// The counts of every TLB: configuration, instruction side, data side.
-    pub fn tallies(&self) -> impl Iterator<Item = (TlbConfig, Tally, Tally)> {
-        let with =
-            |half: &Half, n: usize| Tally { accesses: half.tallies[0].accesses, ..half.tallies[n] };
+    pub fn tallies(&self) -> impl Iterator<Item = (TlbConfig, TlbTally, TlbTally)> {
+        let with = |half: &Half, n: usize| TlbTally {
+            accesses: half.tallies[0].accesses,
+            ..half.tallies[n]
+        };
         let configs = self.configs.iter().enumerate();
         configs.map(move |(n, config)| (*config, with(&self.insts, n), with(&self.data, n)))
     }

@@ -45,6 +45,18 @@ impl Default for TlbConfig {
     }
 }
 
+impl std::fmt::Display for TlbConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let policy = match self.policy {
+            Policy::Fifo => "fifo",
+            Policy::Random => "random",
+            Policy::Lru => "lru",
+        };
+        let asid = if self.asid { "on" } else { "off" };
+        write!(f, "{}x{},{policy},asid={asid}", self.entries, self.ways)
+    }
+}
+
 /// Largest TLB that can be modelled.
 const MAX_ENTRIES: usize = 1 << 16;
 
@@ -321,6 +333,13 @@ mod tests {
         assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::SatpWrite));
         assert_eq!(tlb.sfence_vma(Some(0x1000), None), 1);
         assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::SfenceVma));
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for text in ["64x4,fifo,asid=on", "1x1,lru,asid=off", "512x512,random,asid=on"] {
+            assert_eq!(text.parse::<TlbConfig>().expect("valid").to_string(), text);
+        }
     }
 
     #[test]

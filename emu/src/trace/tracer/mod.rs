@@ -12,6 +12,7 @@ mod hints;
 mod infer;
 mod probes;
 mod probing;
+mod watched;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use isa::trap::{Cause, Exception};
 
 use self::calls::Call;
 use self::faults::{Open, Slot};
+pub(crate) use self::probes::returns_of;
 use self::probes::{Probe, probes_of};
 use self::probing::Copy;
 use super::awareness::{ProcReader, Programs};

@@ -77,7 +77,7 @@ pub fn probes_of(kernel: &Symbols) -> Vec<Probe> {
 }
 
 /// The `ret` instructions of a function.
-fn returns_of(kernel: &Symbols, name: &str) -> Vec<u64> {
+pub fn returns_of(kernel: &Symbols, name: &str) -> Vec<u64> {
     let Some(function) = kernel.function_named(name) else { return Vec::new() };
     let length = usize::try_from(function.end - function.start).unwrap_or(0);
     let Some(code) = kernel.loaded_bytes(function.start, length) else { return Vec::new() };

@@ -1,0 +1,130 @@
+//! Who did something, where and when: one side of what a finding says.
+
+use crate::events::View;
+use crate::symbols::Symbols;
+use crate::trace::peek;
+use crate::trace::text::seconds;
+
+/// Callers that are remembered.
+const DEPTH: usize = 4;
+/// Functions of the in-tree kernel that call none, and say little without their caller.
+const LEAVES: [&str; 2] = ["::mem::mem", "Ledger>::take"];
+/// Farthest from one stack frame to the next.
+const MAX_FRAME: u64 = 4096;
+
+/// Something that the guest did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deed {
+    /// Virtual time in nanoseconds.
+    pub ns: u64,
+    /// The hart.
+    pub hart: usize,
+    /// The process on whose behalf, if known.
+    pub pid: Option<i32>,
+    /// Where: the instruction, and its callers as far as frame pointers tell; zeros behind.
+    pub stack: [u64; DEPTH],
+}
+
+/// The kernel's text, and whether its functions keep frame pointers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Layout {
+    /// First address of the text, and the one behind it.
+    pub text: (u64, u64),
+    /// As in C kernels compiled with `-fno-omit-frame-pointer`.
+    pub frame_pointers: bool,
+}
+
+impl Layout {
+    fn is_text(&self, pc: u64) -> bool {
+        (self.text.0..self.text.1).contains(&pc)
+    }
+}
+
+impl Deed {
+    /// What the hart is doing at `pc`.
+    pub fn at(view: &View, layout: &Layout, pid: Option<i32>, pc: u64) -> Deed {
+        Deed::new(view, layout, pid, [Some(pc), None])
+    }
+
+    /// What the caller of the function is doing whose first or last instruction this is.
+    pub fn of_caller(view: &View, layout: &Layout, pid: Option<i32>) -> Deed {
+        Deed::new(view, layout, pid, [None, Some(view.hart.x(1))])
+    }
+
+    fn new(view: &View, layout: &Layout, pid: Option<i32>, first: [Option<u64>; 2]) -> Deed {
+        let mut stack = [0; DEPTH];
+        let mut depth = 0;
+        for pc in first.into_iter().flatten() {
+            stack[depth] = pc;
+            depth += 1;
+        }
+        let in_caller = first[0].is_none();
+        if !layout.frame_pointers && !in_caller && layout.is_text(stack[0]) {
+            // Good enough for functions that call none, such as memcpy.
+            stack[1] = view.hart.x(1);
+        }
+        if layout.frame_pointers && layout.is_text(stack[0]) {
+            walk_stack(view, layout, in_caller, &mut stack[depth..]);
+        }
+        Deed { ns: view.ns(), hart: view.hart.id, pid, stack }
+    }
+
+    /// In words.
+    pub fn tell(&self, kernel: Option<&Symbols>) -> String {
+        let copies = |pc| {
+            let name = function(kernel, pc).unwrap_or_default();
+            LEAVES.iter().any(|leaf| name.contains(leaf))
+        };
+        let guessed = kernel.is_some_and(|kernel| kernel.address("kalloc").is_none());
+        let depth = if guessed && !copies(self.stack[0]) { 1 } else { DEPTH };
+        let pcs = self.stack.iter().take(depth).take_while(|pc| **pc != 0);
+        let mut names = pcs.enumerate().map(|(n, pc)| {
+            let place = kernel.map(|kernel| kernel.place(*pc)).unwrap_or_default();
+            let mut name = match (place.function, place.offset) {
+                (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
+                _ if *pc >= abi::layout::TRAMPOLINE => format!("the trampoline ({pc:x})"),
+                _ => format!("user code at {pc:#x}"),
+            };
+            if let (0, Some(file), Some(line)) = (n, place.file, place.line) {
+                let file = file.rsplit('/').next().unwrap_or_default();
+                name.push_str(&format!(" ({file}:{line})"));
+            }
+            name
+        });
+        let place = names.next().unwrap_or_else(|| "somebody".to_owned());
+        let callers: String = names.map(|name| format!(" < {name}")).collect();
+        let pid = self.pid.map_or(String::new(), |pid| format!(" for pid {pid}"));
+        format!("{place}{callers}{pid} at {}", seconds(self.ns))
+    }
+}
+
+fn function(kernel: Option<&Symbols>, pc: u64) -> Option<String> {
+    kernel.and_then(|kernel| kernel.place(pc).function)
+}
+
+/// Fills `out` with return addresses along the frame pointers.
+fn walk_stack(view: &View, layout: &Layout, in_caller: bool, out: &mut [u64]) {
+    let satp = view.hart.csr.satp.bits();
+    let load = |va: u64| {
+        let pa = peek::look(view.ram(), satp, va).map_or(Some(va), |seen| seen.pa)?;
+        view.ram().read::<u64>(pa).ok()
+    };
+    let mut frame = view.hart.x(8);
+    let mut leaf = !in_caller;
+    for slot in out {
+        let (Some(high), Some(low)) = (load(frame.wrapping_sub(8)), load(frame.wrapping_sub(16)))
+        else {
+            return;
+        };
+        // A function that calls none keeps its return address in a register.
+        let (back, next) = match (layout.is_text(high), leaf) {
+            (true, _) => (high, low),
+            (false, true) => (view.hart.x(1), high),
+            (false, false) => return,
+        };
+        if !layout.is_text(back) || next <= frame || next - frame > MAX_FRAME {
+            return;
+        }
+        (*slot, frame, leaf) = (back, next, false);
+    }
+}

@@ -1,0 +1,108 @@
+//! Every mistake of memory management that a checker is for is found by that checker, in the
+//! in-tree kernel with its mistakes as switches; the kernel without mistakes has no findings.
+
+mod common;
+
+use std::process::{Command, Output};
+
+use common::guest;
+
+/// Runs a kernel of the guest build with all checkers; `None` if it was not built.
+fn run(kernel: &str, append: &str) -> Option<Output> {
+    let kernel = guest::folder().join(kernel);
+    if !kernel.exists() {
+        eprintln!("skipped: no {}", kernel.display());
+        return None;
+    }
+    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+    emu.arg(kernel).args(["--snapshot", "--check=frames,tlb,cow,leak", "--append", append]);
+    emu.args(["--max-insns", "1000000000"]);
+    Some(emu.output().expect("the program starts"))
+}
+
+/// The checkers in the order in which they found something, and the text.
+fn findings(output: &Output) -> (Vec<String>, String) {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = text.lines().filter_map(|line| line.split_once(" CHECK  ")?.1.split_once(':'));
+    let mut checks: Vec<String> = words.map(|(check, _)| check.to_owned()).collect();
+    checks.dedup();
+    (checks, text)
+}
+
+/// The mistake, the command that shows it, the checker, and what its finding says of both sides.
+const MISTAKES: [(&str, &str, &str, &[&str]); 6] = [
+    ("cow_no_ref", "cowtest", "frames", &["has 1 references and is mapped 2 times"]),
+    ("cow_parent_stays_w", "alloctest fork", "cow", &["may write to frame", "copy-on-write at"]),
+    ("cow_no_sfence", "cowtest", "tlb", &["the table was changed by", "share_frame", "sfence.vma"]),
+    ("cow_copyout_skips", "cowtest", "cow", &["the kernel writes to", "copyout", "copy-on-write"]),
+    ("oom_leak fork=copy", "leakcheck cowtest", "leak", &["no owner any more", "allocated by"]),
+    ("unmapshared_free_now", "test-shared1", "frames", &["was freed by", "still mapped by pid 2"]),
+];
+
+#[test]
+fn every_mistake_is_found_by_its_checker() {
+    for (mistake, command, check, parts) in MISTAKES {
+        let append = format!("run=\"{command}\" mutant={mistake}");
+        let Some(output) = run("kernel-mutants.elf", &append) else { return };
+        let (checks, text) = findings(&output);
+        // Others may find what follows from it.
+        assert_eq!(checks.first().map(String::as_str), Some(check), "{mistake}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "{mistake}: no {part:?} in {text}");
+        }
+    }
+}
+
+/// Instructions of a run, with these options.
+fn count(options: &[&str]) -> Option<String> {
+    let kernel = guest::folder().join("kernel.elf");
+    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+    emu.arg(&kernel).args(["--snapshot", "--count", "--smp", "2", "--append", "run=\"echo hi\""]);
+    let output =
+        kernel.exists().then(|| emu.args(options).output().expect("the program starts"))?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().find(|line| line.ends_with(" instructions")).map(str::to_owned)
+}
+
+#[test]
+fn watching_changes_nothing() {
+    let plain = count(&[]);
+    for option in ["--check=frames,tlb,cow,leak", "--tlb=64x4,lru", "--trace=tlb"] {
+        assert_eq!(count(&[option]), plain, "{option}");
+    }
+}
+
+/// The summary has a row for each side of each size, and larger TLBs of LRU never miss more.
+#[test]
+fn misses_are_told_by_size() {
+    let kernel = guest::folder().join("kernel.elf");
+    if !kernel.exists() {
+        return;
+    }
+    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+    emu.arg(kernel).args(["--snapshot", "--tlb=64x64,lru", "--append", "run=\"echo hi\""]);
+    let output = emu.output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let rows = text.lines().filter(|line| line.contains(",lru,asid=on") && line.contains("data"));
+    let mut sizes: Vec<(u64, u64)> = rows
+        .map(|row| {
+            let words: Vec<&str> = row.split_whitespace().collect();
+            let entries = words[0].split('x').next().expect("a size");
+            (entries.parse().expect("a number"), words[3].parse().expect("a number"))
+        })
+        .collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes.len(), 8, "{text}");
+    assert!(sizes.is_sorted_by(|a, b| a.1 >= b.1) && sizes[0].1 > sizes[7].1, "{sizes:?}");
+}
+
+#[test]
+fn a_kernel_without_mistakes_has_no_findings() {
+    for command in ["echo hi", "forktest", "mmaptest", "leakcheck echo hi", "prodcons3"] {
+        let Some(output) = run("kernel.elf", &format!("run=\"{command}\"")) else { return };
+        let (checks, text) = findings(&output);
+        assert!(checks.is_empty(), "{command}: {text}");
+        assert!(text.contains("the checkers found nothing wrong"), "{command}: {text}");
+        assert_eq!(output.status.code(), Some(0), "{command}: {text}");
+    }
+}
