@@ -80,12 +80,12 @@ impl Deed {
         let pcs = self.stack.iter().take(depth).take_while(|pc| **pc != 0);
         let mut names = pcs.enumerate().map(|(n, pc)| {
             let place = kernel.map(|kernel| kernel.place(*pc)).unwrap_or_default();
-            let mut name = match (place.function, place.offset) {
+            let mut name = match (&place.function, place.offset) {
                 (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
                 _ if *pc >= abi::layout::TRAMPOLINE => format!("the trampoline ({pc:x})"),
                 _ => format!("user code at {pc:#x}"),
             };
-            if let (0, Some(file), Some(line)) = (n, place.file, place.line) {
+            if let (0, Some(file), Some(line)) = (n, &place.file, place.line) {
                 let file = file.rsplit('/').next().unwrap_or_default();
                 name.push_str(&format!(" ({file}:{line})"));
             }
@@ -99,7 +99,7 @@ impl Deed {
 }
 
 fn function(kernel: Option<&Symbols>, pc: u64) -> Option<String> {
-    kernel.and_then(|kernel| kernel.place(pc).function)
+    kernel.and_then(|kernel| kernel.place(pc).function.clone())
 }
 
 /// Fills `out` with return addresses along the frame pointers.
