@@ -18,6 +18,8 @@ mod integer;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod stubs;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod system;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod translate;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod translator;

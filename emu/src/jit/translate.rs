@@ -76,6 +76,8 @@ pub(super) struct Emit<'a> {
     pub(super) float_on: bool,
     /// An earlier instruction of the block marked the floating-point state as dirty.
     pub(super) float_dirty: bool,
+    /// An earlier instruction of the block made sure that this is not U-mode.
+    pub(super) privileged: bool,
 }
 
 /// The code of a block, to be executed at `base`, which is `origin` bytes into the buffer.
@@ -99,6 +101,7 @@ pub fn translate(
         far: Vec::new(),
         float_on: false,
         float_dirty: false,
+        privileged: false,
     };
     emit.block();
     emit.asm.code
@@ -195,6 +198,12 @@ impl Emit<'_> {
 
     fn inst(&mut self, inst: &Inst) {
         if self.integer(inst) || self.access(inst) || self.float(inst) {
+            return;
+        }
+        if self.csr_access(inst) {
+            if self.index + 1 == self.block.insts().len() {
+                self.go(self.start + self.block.bytes as i32);
+            }
             return;
         }
         match inst.op {

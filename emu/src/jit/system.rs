@@ -1,0 +1,168 @@
+//! Machine code for accesses to the CSRs that kernels touch all the time.
+//!
+//! Everything about `sstatus` but the interrupt-enable and previous-mode bits, and enabling
+//! interrupts while one is pending, is the interpreter's; so is what U-mode attempts.
+
+use std::mem::offset_of;
+
+use isa::csr::mstatus::{FS_DIRTY, SD, SIE, SPIE, SPP, SSTATUS, WRITABLE};
+use isa::{Inst, Op, Priv, csr};
+
+use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Width::*};
+use super::stubs::{CTX, context};
+use super::translate::Emit;
+use crate::hart::Hart;
+use crate::hart::state::{Csrs, SINK};
+
+/// The bits of `sstatus` that matter only to traps.
+const QUIET: u64 = SIE | SPIE | SPP;
+
+/// A field of [`Hart`] as an operand.
+fn hart(offset: usize) -> Place {
+    Place::At(CTX, offset as i32 - offset_of!(Hart, ctx) as i32)
+}
+
+/// A field of [`Csrs`] as an operand.
+macro_rules! csrs {
+    ($field:ident) => {
+        hart(offset_of!(Hart, csr) + offset_of!(Csrs, $field))
+    };
+}
+
+/// What an instruction does to a register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    Replace,
+    Set,
+    Clear,
+}
+
+impl Change {
+    fn of(i: &Inst) -> Change {
+        match i.op {
+            Op::Csrrw | Op::Csrrwi => Change::Replace,
+            _ if i.rs1 == 0 => Change::Nothing,
+            Op::Csrrs | Op::Csrrsi => Change::Set,
+            _ => Change::Clear,
+        }
+    }
+}
+
+impl Emit<'_> {
+    /// Emits an access to a CSR; returns whether it is one that is emitted here.
+    pub(super) fn csr_access(&mut self, i: &Inst) -> bool {
+        let csr = [Op::Csrrw, Op::Csrrs, Op::Csrrc, Op::Csrrwi, Op::Csrrsi, Op::Csrrci];
+        if !csr.contains(&i.op) {
+            return false;
+        }
+        let plain = match i.csr() {
+            csr::SSTATUS => None,
+            csr::SSCRATCH => Some(csrs!(sscratch)),
+            csr::SCAUSE => Some(csrs!(scause)),
+            csr::STVAL => Some(csrs!(stval)),
+            csr::SEPC if Change::of(i) == Change::Nothing => Some(csrs!(sepc)),
+            csr::STVEC if Change::of(i) == Change::Nothing => Some(csrs!(stvec)),
+            _ => return false,
+        };
+        let mut slow = self.privileged();
+        match plain {
+            Some(register) => {
+                if !self.plain(i, register) {
+                    slow.into_iter().for_each(|label| self.asm.bind(label));
+                    self.privileged = false;
+                    return false;
+                }
+            }
+            None => self.status(i, &mut slow),
+        }
+        self.otherwise_rare(slow);
+        true
+    }
+
+    /// Returns a jump that is taken in U-mode, the first time in a block.
+    fn privileged(&mut self) -> Vec<Label> {
+        if std::mem::replace(&mut self.privileged, true) {
+            return Vec::new();
+        }
+        self.asm.movzx8(Reg::Rax, hart(offset_of!(Hart, privilege)));
+        self.asm.alu_imm(W32, Alu::Cmp, Reg::Rax, Priv::Supervisor as i32);
+        vec![self.asm.jump_if_later(Cond::B)]
+    }
+
+    /// A register that holds any value. Reads, and `csrrw`.
+    fn plain(&mut self, i: &Inst, register: Place) -> bool {
+        match Change::of(i) {
+            Change::Nothing => {
+                let to = self.target(i.rd);
+                self.asm.mov(W64, to, register);
+                self.put_x(i.rd, to);
+            }
+            Change::Replace if i.op == Op::Csrrw => {
+                self.load_x(W64, Reg::Rdx, i.rs1);
+                if i.rd != SINK {
+                    self.asm.mov(W64, Reg::Rax, register);
+                    self.put_x(i.rd, Reg::Rax);
+                }
+                self.asm.store(W64, register, Reg::Rdx);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn status(&mut self, i: &Inst, slow: &mut Vec<Label>) {
+        let change = Change::of(i);
+        if change != Change::Nothing {
+            self.status_change(i, change, slow);
+        }
+        self.asm.mov(W64, Reg::Rdx, context!(mstatus));
+        if change != Change::Nothing {
+            self.asm.alu_store(W64, Alu::Xor, context!(mstatus), Reg::Rax);
+        }
+        if i.rd == SINK {
+            return;
+        }
+        self.asm.mov_imm(Reg::Rax, SSTATUS & !SD);
+        self.asm.alu(W64, Alu::And, Reg::Rax, Reg::Rdx);
+        self.asm.not(Reg::Rdx);
+        self.asm.test_imm(W32, Reg::Rdx, FS_DIRTY as i32);
+        let clean = self.asm.jump_if_later(Cond::Ne);
+        self.asm.bit_imm(Bit::Set, Reg::Rax, 63);
+        self.asm.bind(clean);
+        self.put_x(i.rd, Reg::Rax);
+    }
+
+    /// rax = the bits that change; only quiet ones do.
+    fn status_change(&mut self, i: &Inst, change: Change, slow: &mut Vec<Label>) {
+        let immediate = matches!(i.op, Op::Csrrwi | Op::Csrrsi | Op::Csrrci);
+        if immediate {
+            self.asm.mov_imm(Reg::Rax, i.rs1.into());
+        } else {
+            self.load_x(W64, Reg::Rax, i.rs1);
+        }
+        self.asm.mov(W64, Reg::Rdx, context!(mstatus));
+        match change {
+            Change::Set => self.asm.not(Reg::Rdx),
+            Change::Clear | Change::Nothing => {}
+            Change::Replace => self.asm.alu(W64, Alu::Xor, Reg::Rax, Reg::Rdx),
+        }
+        if change != Change::Replace {
+            self.asm.alu(W64, Alu::And, Reg::Rax, Reg::Rdx);
+        }
+        // The fields of `sstatus` that can be written are among the low 32 bits.
+        self.asm.test_imm(W32, Reg::Rax, (SSTATUS & WRITABLE & !QUIET) as i32);
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.asm.alu_imm(W32, Alu::And, Reg::Rax, QUIET as i32);
+        if change == Change::Clear {
+            return;
+        }
+        // With an interrupt waiting, it might have to be taken now.
+        self.asm.mov(W64, Reg::Rdx, csrs!(mip));
+        self.asm.alu(W64, Alu::Or, Reg::Rdx, hart(offset_of!(Hart, lines)));
+        self.asm.test(W64, csrs!(mie), Reg::Rdx);
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+    }
+}
+
+const _: () = assert!(SSTATUS & WRITABLE <= u32::MAX as u64 >> 1);
