@@ -48,6 +48,9 @@ pub trait Events {
     const ACCESSES: bool = false;
     /// Whether [`Events::walked`] is called anew after every fence, although nothing changed.
     const WALKS: bool = false;
+    /// Whether [`Events::translations_fenced`] is called by all means; a translated fence does
+    /// nothing else.
+    const FENCES: bool = true;
     /// Whether [`Events::probed`] is called.
     const PROBES: bool = false;
 
@@ -131,4 +134,6 @@ pub trait Events {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoEvents;
 
-impl Events for NoEvents {}
+impl Events for NoEvents {
+    const FENCES: bool = false;
+}

@@ -114,7 +114,7 @@ impl<E: Events> Machine<E> {
     pub fn with_events(config: MachineConfig, bus: Bus, events: E) -> Machine<E> {
         let source = if config.host_clock { Source::Host } else { Source::Virtual };
         let mut code = Code::new(&bus.ram);
-        let native = config.engine.translator(&bus.ram, &code);
+        let native = config.engine.translator::<E>(&bus.ram, &code);
         let tables = Tables::new(&bus.ram);
         if E::PROBES {
             code.set_probes(events.probes());

@@ -11,7 +11,7 @@ pub enum Translator {}
 
 impl Translator {
     /// Fails.
-    pub fn new(_warm: u8, _ram: &Ram, _code: &Code) -> std::io::Result<Translator> {
+    pub fn new<E: Events>(_warm: u8, _ram: &Ram, _code: &Code) -> std::io::Result<Translator> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 

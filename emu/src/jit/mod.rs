@@ -32,6 +32,7 @@ mod absent;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 pub use absent::Translator;
 
+use crate::events::Events;
 use crate::exec::code::Code;
 use crate::mem::Ram;
 
@@ -49,10 +50,10 @@ pub enum Engine {
 
 impl Engine {
     /// The translator of this engine, if it has one and the host allows it.
-    pub fn translator(self, ram: &Ram, code: &Code) -> Option<Translator> {
+    pub fn translator<E: Events>(self, ram: &Ram, code: &Code) -> Option<Translator> {
         match self {
-            Engine::Jit => Translator::new(2, ram, code).ok(),
-            Engine::JitAtOnce => Translator::new(0, ram, code).ok(),
+            Engine::Jit => Translator::new::<E>(2, ram, code).ok(),
+            Engine::JitAtOnce => Translator::new::<E>(0, ram, code).ok(),
             Engine::Interp => None,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use isa::csr::mstatus::{FS_DIRTY, SD, SIE, SPIE, SPP, SSTATUS, WRITABLE};
+use isa::csr::mstatus::{FS_DIRTY, SD, SIE, SPIE, SPP, SSTATUS, TVM, WRITABLE};
 use isa::{Inst, Op, Priv, csr};
 
 use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Width::*};
@@ -61,21 +61,33 @@ impl Emit<'_> {
             csr::SSCRATCH => Some(csrs!(sscratch)),
             csr::SCAUSE => Some(csrs!(scause)),
             csr::STVAL => Some(csrs!(stval)),
-            csr::SEPC if Change::of(i) == Change::Nothing => Some(csrs!(sepc)),
-            csr::STVEC if Change::of(i) == Change::Nothing => Some(csrs!(stvec)),
+            csr::SEPC => Some(csrs!(sepc)),
+            csr::STVEC => Some(csrs!(stvec)),
             _ => return false,
         };
+        let replaces = i.op == Op::Csrrw;
+        if plain.is_some() && !replaces && Change::of(i) != Change::Nothing {
+            return false;
+        }
         let mut slow = self.privileged();
         match plain {
-            Some(register) => {
-                if !self.plain(i, register) {
-                    slow.into_iter().for_each(|label| self.asm.bind(label));
-                    self.privileged = false;
-                    return false;
-                }
-            }
+            Some(register) => self.plain(i, register, &mut slow),
             None => self.status(i, &mut slow),
         }
+        self.otherwise_rare(slow);
+        true
+    }
+
+    /// Emits a fence of translations, which has nothing to do; returns whether it is one, and
+    /// nobody wants to be told.
+    pub(super) fn fence(&mut self, i: &Inst) -> bool {
+        if !matches!(i.op, Op::SfenceVma | Op::SinvalVma) || self.fences_are_told {
+            return false;
+        }
+        let mut slow = self.privileged();
+        // S-mode may not manage its memory under TVM.
+        self.asm.test_imm(W32, context!(mstatus), TVM as i32);
+        slow.push(self.asm.jump_if_later(Cond::Ne));
         self.otherwise_rare(slow);
         true
     }
@@ -90,25 +102,23 @@ impl Emit<'_> {
         vec![self.asm.jump_if_later(Cond::B)]
     }
 
-    /// A register that holds any value. Reads, and `csrrw`.
-    fn plain(&mut self, i: &Inst, register: Place) -> bool {
-        match Change::of(i) {
-            Change::Nothing => {
-                let to = self.target(i.rd);
-                self.asm.mov(W64, to, register);
-                self.put_x(i.rd, to);
-            }
-            Change::Replace if i.op == Op::Csrrw => {
-                self.load_x(W64, Reg::Rdx, i.rs1);
-                if i.rd != SINK {
-                    self.asm.mov(W64, Reg::Rax, register);
-                    self.put_x(i.rd, Reg::Rax);
-                }
-                self.asm.store(W64, register, Reg::Rdx);
-            }
-            _ => return false,
+    /// A read or `csrrw` of a register that holds what is written, but for its lowest bits.
+    fn plain(&mut self, i: &Inst, register: Place, slow: &mut Vec<Label>) {
+        if i.op != Op::Csrrw {
+            let to = self.target(i.rd);
+            self.asm.mov(W64, to, register);
+            return self.put_x(i.rd, to);
         }
-        true
+        self.load_x(W64, Reg::Rdx, i.rs1);
+        if matches!(i.csr(), csr::SEPC | csr::STVEC) {
+            self.asm.test_imm(W32, Reg::Rdx, 3);
+            slow.push(self.asm.jump_if_later(Cond::Ne));
+        }
+        if i.rd != SINK {
+            self.asm.mov(W64, Reg::Rax, register);
+            self.put_x(i.rd, Reg::Rax);
+        }
+        self.asm.store(W64, register, Reg::Rdx);
     }
 
     fn status(&mut self, i: &Inst, slow: &mut Vec<Label>) {

@@ -38,6 +38,15 @@ impl Features {
     }
 }
 
+/// What translation depends on besides the code.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// What the processor can do.
+    pub features: Features,
+    /// An observer wants to know of fences.
+    pub fences_are_told: bool,
+}
+
 /// Where an operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -78,19 +87,15 @@ pub(super) struct Emit<'a> {
     pub(super) float_dirty: bool,
     /// An earlier instruction of the block made sure that this is not U-mode.
     pub(super) privileged: bool,
+    /// An observer wants to know of fences.
+    pub(super) fences_are_told: bool,
 }
 
 /// The code of a block, to be executed at `base`, which is `origin` bytes into the buffer.
-pub fn translate(
-    block: &Block,
-    stubs: &Stubs,
-    features: Features,
-    base: u64,
-    origin: u32,
-) -> Vec<u8> {
+pub fn translate(block: &Block, stubs: &Stubs, host: &Host, base: u64, origin: u32) -> Vec<u8> {
     let mut emit = Emit {
         asm: Asm::new(base),
-        features,
+        features: host.features,
         stubs,
         block,
         start: (block.pa % PAGE_SIZE) as i32,
@@ -102,6 +107,7 @@ pub fn translate(
         float_on: false,
         float_dirty: false,
         privileged: false,
+        fences_are_told: host.fences_are_told,
     };
     emit.block();
     emit.asm.code
@@ -200,7 +206,7 @@ impl Emit<'_> {
         if self.integer(inst) || self.access(inst) || self.float(inst) {
             return;
         }
-        if self.csr_access(inst) {
+        if self.csr_access(inst) || self.fence(inst) {
             if self.index + 1 == self.block.insts().len() {
                 self.go(self.start + self.block.bytes as i32);
             }

@@ -3,7 +3,7 @@
 use super::asm::Asm;
 use super::buffer::Buffer;
 use super::stubs::{Guest, Stubs};
-use super::translate::{Features, translate};
+use super::translate::{Features, Host, translate};
 
 use crate::board::RAM_BASE;
 use crate::events::{Events, View};
@@ -17,7 +17,7 @@ use crate::mem::{PAGE_SIZE, Ram};
 #[derive(Debug)]
 pub struct Translator {
     buffer: Buffer,
-    features: Features,
+    host: Host,
     /// How often a block is interpreted before it is translated.
     warm: u8,
     stubs: Stubs,
@@ -28,23 +28,24 @@ pub struct Translator {
 
 impl Translator {
     /// A translator for this host, of blocks that were interpreted `warm` times.
-    pub fn new(warm: u8, ram: &Ram, code: &Code) -> std::io::Result<Translator> {
+    pub fn new<E: Events>(warm: u8, ram: &Ram, code: &Code) -> std::io::Result<Translator> {
         let guest = Guest {
             ram: ram.host_address(RAM_BASE).unwrap_or(0),
             flags: ram.flags_address(),
             lines: code.lines_address(),
         };
-        Translator::with_features(warm, guest, Features::detect())
+        let host = Host { features: Features::detect(), fences_are_told: E::FENCES || E::WALKS };
+        Translator::for_host(warm, guest, host)
     }
 
-    fn with_features(warm: u8, guest: Guest, features: Features) -> std::io::Result<Translator> {
+    fn for_host(warm: u8, guest: Guest, host: Host) -> std::io::Result<Translator> {
         let mut buffer = Buffer::new()?;
         let mut asm = Asm::new(buffer.next());
         let stubs = super::stubs::emit(&mut asm, &guest);
         let untranslated = super::stubs::emit_untranslated(&mut asm, stubs.leave);
         buffer.add(&asm.code);
         let fixed = buffer.used();
-        Ok(Translator { buffer, features, warm, stubs, untranslated, fixed })
+        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed })
     }
 
     /// The code of a block, once it was executed often enough.
@@ -68,7 +69,7 @@ impl Translator {
         }
         let base = self.buffer.next();
         let origin = self.buffer.offset(base);
-        let code = translate(block, &self.stubs, self.features, base, origin);
+        let code = translate(block, &self.stubs, &self.host, base, origin);
         self.buffer.add(&code);
         block.native.set(base);
         Some(base)
