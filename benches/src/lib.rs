@@ -67,7 +67,7 @@ impl Setup {
     /// When an output cannot be opened.
     pub fn observer(&self) -> Option<Observer<false>> {
         let tracer = watch::tracer(&self.args, &self.kernel, false).expect("outputs");
-        tracer.map(|tracer| Observer { tracer })
+        tracer.map(|tracer| Observer { tracer, tlb: None, checker: None })
     }
 }
 

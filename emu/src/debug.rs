@@ -15,6 +15,10 @@ impl<E: Events> Inspect for Machine<E> {
         self.harts.len()
     }
 
+    fn tell(&self, topic: &str) -> Option<String> {
+        self.events.tell(topic, &self.sys.bus.ram)
+    }
+
     fn pc(&self, hart: usize) -> u64 {
         self.harts[hart].ctx.pc
     }

@@ -70,6 +70,13 @@ pub trait Events {
         false
     }
 
+    /// What the observer knows of `topic`, for a person who asks at the monitor: `proc`, `frames`
+    /// or `tlb`.
+    fn tell(&self, topic: &str, ram: &Ram) -> Option<String> {
+        let _ = (topic, ram);
+        None
+    }
+
     /// A trap was taken; the hart is at the first instruction of the handler, in its mode. `pc`
     /// and `from` are where it was.
     fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {

@@ -38,6 +38,11 @@ pub trait Inspect {
     fn memory(&self) -> &dyn Dma;
     /// Guest memory, to be changed; code in it may be changed.
     fn memory_mut(&mut self) -> &mut dyn Dma;
+    /// What the machine's observer, if it has one, knows of a topic.
+    fn tell(&self, topic: &str) -> Option<String> {
+        let _ = topic;
+        None
+    }
 
     /// Address translation as it is for a hart's instructions: none in M-mode.
     fn translation(&self, hart: usize) -> Satp {

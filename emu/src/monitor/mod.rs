@@ -34,6 +34,9 @@ const HELP: &str = "\
 info registers [-a]   registers of the current hart, or of all
 info mem              what the page table maps
 info cpus             the harts; cpu N makes one current
+info proc             who runs on each hart (with --trace, as the next two)
+info frames           free pages now, at first, and when they were fewest
+info tlb              the modelled TLB (with --tlb)
 walk ADDR             the page-table entries on the way to a virtual address
 x/FMT ADDR            memory at a virtual address; FMT is a count, then one of x d u o c i,
 xp/FMT ADDR           then one of b h w g; ADDR may be like $sp+16; xp: physical address
@@ -75,6 +78,12 @@ impl Monitor {
             }
             "mem" => Ok(show::mem(machine.memory(), self.satp(machine))),
             "cpus" => Ok(show::harts(machine, self.hart)),
+            "proc" | "frames" => machine.tell(what).ok_or_else(|| {
+                format!("nobody watches, so nobody knows; start with --trace={what}")
+            }),
+            "tlb" => machine
+                .tell(what)
+                .ok_or_else(|| "no TLB is modelled; start with --tlb=64x4".to_owned()),
             _ => Err(format!("unknown command: 'info {what}'")),
         }
     }
@@ -239,6 +248,13 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("0x0000000080000000:  00009117          auipc"), "{text}");
         assert!(lines[2].starts_with("0x0000000080000008:  6505"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_watches_nobody_knows() {
+        assert!(say("info proc").ends_with("start with --trace=proc\n"));
+        assert!(say("info frames").ends_with("start with --trace=frames\n"));
+        assert!(say("info tlb").ends_with("start with --tlb=64x4\n"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::tlb::TlbWatch;
 use super::tracer::Tracer;
 use crate::check::Checker;
 use crate::events::{Events, View};
+use crate::mem::Ram;
 use crate::mmu::{Access, Fault, Leaf};
 
 /// An observer of a run that can begin again.
@@ -103,6 +104,13 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
         let mut probes = self.tracer.probes();
         probes.extend(self.checker.iter().flat_map(Checker::probes));
         probes
+    }
+
+    fn tell(&self, topic: &str, ram: &Ram) -> Option<String> {
+        match topic {
+            "tlb" => self.tlb.as_ref().map(TlbWatch::lines),
+            _ => self.tracer.tell(topic, ram),
+        }
     }
 
     fn wants_stop(&self) -> bool {

@@ -57,6 +57,24 @@ pub struct TlbWatch {
     leaf: Option<Translation>,
 }
 
+impl TlbWatch {
+    /// What the TLBs that were asked for hold, for a person who asks at the monitor.
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        for (kind, half) in [("instructions", &self.insts), ("data", &self.data)] {
+            for (hart, side) in half.harts.iter().enumerate() {
+                text += &format!("hart {hart}, {kind}:\n");
+                for entry in side.models[0].entries() {
+                    let va = entry.vpn << PAGE_SHIFT;
+                    let Translation { asid, level, pte, .. } = entry;
+                    text += &format!("{va:016x} asid {asid} level {level} pte {pte:016x}\n");
+                }
+            }
+        }
+        text
+    }
+}
+
 impl Half {
     fn new(configs: &[TlbConfig], harts: usize) -> Half {
         let models = || configs.iter().map(|config| TlbModel::new(*config)).collect();

@@ -12,6 +12,7 @@ mod hints;
 mod infer;
 mod probes;
 mod probing;
+mod tell;
 mod watched;
 
 use std::sync::Arc;
