@@ -25,6 +25,8 @@ pub struct Case {
     pub pinned: Vec<String>,
     /// Options of the emulator.
     pub emu: Vec<String>,
+    /// Patterns of lines that must be among the emulator's messages.
+    pub messages: Vec<String>,
     /// The last allocation that fails in a sweep.
     pub sweep: Option<usize>,
     /// Whether it runs on the kernel that can make the labs' mistakes.
@@ -67,6 +69,7 @@ fn read(dir: &Path, name: &str) -> Result<Case> {
         status,
         pinned: words("modes:"),
         emu: words("emu:"),
+        messages: Vec::new(),
         sweep: sweep.map(|last| last as usize),
         mutant: false,
     })

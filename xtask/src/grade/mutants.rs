@@ -1,9 +1,10 @@
 //! The labs' mistakes: each must fail as the labs say, and an ordinary kernel must not know them.
 //!
 //! The cases are in one file, `mutants`. Each begins with a line `[NAME,...]` (the mistakes, and
-//! behind the bracket other boot flags); a line `$ COMMAND` is what the guest runs; the lines
-//! behind it are the output; a line `= STATUS` ends the case. Lines in front of a case that begin
-//! with `#` say what it is about.
+//! behind the bracket other boot flags, and options of the emulator); a line `$ COMMAND` is what
+//! the guest runs; the lines behind it are the output, or after `! ` what the emulator must say
+//! besides; a line `= STATUS` ends the case. Lines in front of a case that begin with `#` say
+//! what it is about.
 
 use std::path::Path;
 
@@ -31,25 +32,28 @@ fn parse(text: &str) -> Result<Vec<Case>> {
         let (names, flags) = head.ok_or("a case begins with [NAME]")?;
         let command = lines.next().and_then(|line| line.strip_prefix("$ "));
         let command = command.ok_or_else(|| format!("[{names}] has no command"))?;
-        let mut expected = String::new();
+        let (mut expected, mut messages) = (String::new(), Vec::new());
         let status = loop {
-            match lines.next() {
-                None => return Err(format!("[{names}] has no end")),
-                Some(line) => match line.strip_prefix("= ") {
-                    Some(status) => break status,
-                    None => expected.extend([line, "\n"]),
-                },
+            let line = lines.next().ok_or_else(|| format!("[{names}] has no end"))?;
+            if let Some(status) = line.strip_prefix("= ") {
+                break status;
+            }
+            match line.strip_prefix("! ") {
+                Some(message) => messages.push(message.to_owned()),
+                None => expected.extend([line, "\n"]),
             }
         };
         let modes = ["sbrk=lazy", "fork=cow", "harts=1"].map(str::to_owned);
-        let flags = flags.split_whitespace().map(str::to_owned);
+        let words = flags.split_whitespace().map(str::to_owned);
+        let (emu, flags): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with("--"));
         cases.push(Case {
             name: names.to_owned(),
             command: command.to_owned(),
             expected: Some(expected),
             status: status.parse().map_err(|_| format!("[{names}]: status {status}"))?,
-            pinned: flags.chain(modes).chain([format!("mutant={names}")]).collect(),
-            emu: Vec::new(),
+            pinned: flags.into_iter().chain(modes).chain([format!("mutant={names}")]).collect(),
+            emu,
+            messages,
             sweep: None,
             mutant: true,
         });
@@ -99,12 +103,17 @@ mod tests {
 
     #[test]
     fn a_case_is_read() {
-        let cases = parse("# why\n[a,b] sbrk=eager\n$ x y\none\ntwo\n= 3\n\n[c]\n$ z\n= 0\n");
+        let cases =
+            parse("# why\n[a,b] sbrk=eager --x\n$ x y\none\ntwo\n! m\n= 3\n\n[c]\n$ z\n= 0\n");
         let cases = cases.expect("it parses");
         assert_eq!(cases.len(), 2);
         assert_eq!((cases[0].command.as_str(), cases[0].status), ("x y", 3));
         assert_eq!(cases[0].expected.as_deref(), Some("one\ntwo\n"));
         assert_eq!(cases[0].pinned[0], "sbrk=eager", "the first one counts");
+        assert_eq!(
+            (&cases[0].emu[..], &cases[0].messages[..]),
+            (&["--x".into()][..], &["m".into()][..])
+        );
         assert!(parse("[a]\n$ x\n").is_err());
     }
 }

@@ -124,6 +124,10 @@ impl Run<'_> {
         if *status != right {
             return Err(format!("exit status {status}, expected {right}\n{text}{errors}"));
         }
+        let said = |pattern: &&String| errors.lines().any(|line| matches(pattern, line));
+        if let Some(pattern) = self.case.messages.iter().find(|pattern| !said(pattern)) {
+            return Err(format!("the emulator did not say {pattern:?}\n{text}{errors}"));
+        }
         match &self.case.expected {
             Some(expected) if !matches(expected, text) => {
                 Err(format!("--- expected\n{expected}--- got\n{text}---"))
