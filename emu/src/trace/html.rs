@@ -3,12 +3,12 @@
 //! This file gathers what the figures need, in bounded memory: long runs are thinned evenly, the
 //! totals stay exact. `report/report.js` draws.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::record::{Fault, Frame, MissCause, Moment, Outcome, Record, Who};
+use super::record::{Fault, Frame, MissCause, Moment, Outcome, Place, Record, Who};
 use super::series::{Bins, Merge, Thinned};
 use super::sink::Sink;
 use super::text;
@@ -17,6 +17,11 @@ use super::text;
 const FINE: usize = 1200;
 /// Stretches into which the frame map is divided.
 const COARSE: usize = 128;
+/// Processes in the fork tree, and what stands for the others.
+const MAX_PROCESSES: usize = 1 << 14;
+const OTHERS: i64 = -1 << 40;
+/// Code sites that are counted for it.
+const MAX_SITES: usize = 1 << 16;
 /// Source lines in the table of code sites.
 const TOP_LINES: usize = 12;
 
@@ -137,7 +142,7 @@ pub struct Data {
 pub struct Html<W: Write> {
     out: W,
     data: Data,
-    sites: BTreeMap<(Option<String>, Option<u32>, String), Site>,
+    sites: HashMap<Place, (u64, u64)>,
     written: bool,
 }
 
@@ -170,7 +175,7 @@ impl<W: Write> Html<W> {
             findings: Vec::new(),
             sites: Vec::new(),
         };
-        Html { out, data, sites: BTreeMap::new(), written: false }
+        Html { out, data, sites: HashMap::new(), written: false }
     }
 
     /// What was gathered.
@@ -180,6 +185,12 @@ impl<W: Write> Html<W> {
     }
 
     fn process(&mut self, who: &Who) -> &mut Process {
+        let full = self.data.processes.len() >= MAX_PROCESSES;
+        if full && !self.data.processes.contains_key(&key(who)) {
+            let others = self.data.processes.entry(OTHERS).or_default();
+            "others".clone_into(&mut others.name);
+            return others;
+        }
         let process = self.data.processes.entry(key(who)).or_default();
         if let Some(name) = &who.name {
             process.name.clone_from(name);
@@ -215,13 +226,11 @@ impl<W: Write> Html<W> {
             Outcome::Killed => process.killed += 1,
             _ => {}
         }
-        let place = &fault.place;
-        let function = place.function.clone().unwrap_or_else(|| format!("{:#x}", place.pc));
-        let site =
-            self.sites.entry((place.file.clone(), place.line, function.clone())).or_default();
-        site.function = function;
-        site.faults += 1;
-        site.insns += cost;
+        if let Some(site) = self.sites.get_mut(&fault.place) {
+            (site.0, site.1) = (site.0 + 1, site.1 + cost);
+        } else if self.sites.len() < MAX_SITES {
+            self.sites.insert(fault.place.clone(), (1, cost));
+        }
     }
 
     fn frame(&mut self, frame: &Frame, owner: i64) {
@@ -236,22 +245,32 @@ impl<W: Write> Html<W> {
 
     /// The most frequent code sites, with the text of their source lines where those are there.
     fn top_sites(&self) -> Vec<Site> {
-        let mut sites: Vec<_> = self.sites.iter().collect();
-        sites.sort_by(|a, b| b.1.faults.cmp(&a.1.faults).then(a.0.cmp(b.0)));
-        sites.truncate(TOP_LINES);
-        let with_code =
-            |((file, line, _), site): (&(Option<String>, Option<u32>, String), &Site)| {
-                let mut site = site.clone();
-                if let (Some(file), Some(line)) = (file, line) {
-                    site.place = format!("{}:{line}", text::short_file(file));
-                    let text = std::fs::read_to_string(file).unwrap_or_default();
-                    let code = text.lines().nth(line.saturating_sub(1) as usize);
-                    site.code = code.unwrap_or_default().trim().to_owned();
-                }
-                site
-            };
-        sites.into_iter().map(with_code).collect()
+        let mut lines: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+        for (place, (faults, insns)) in &self.sites {
+            let function = place.function.clone().unwrap_or_else(|| format!("{:#x}", place.pc));
+            let line = lines.entry((place.file.as_deref(), place.line, function)).or_default();
+            *line = (line.0 + faults, line.1 + insns);
+        }
+        let mut lines: Vec<_> = lines.into_iter().collect();
+        lines.sort_by_key(|(_, (faults, _))| std::cmp::Reverse(*faults));
+        lines.truncate(TOP_LINES);
+        let with_code = |((file, line, function), (faults, insns))| {
+            let mut site = Site { function, faults, insns, ..Site::default() };
+            if let (Some(file), Some(line)) = (file, line) {
+                site.place = format!("{}:{line}", text::short_file(file));
+                site.code = source_line(file, line).unwrap_or_default();
+            }
+            site
+        };
+        lines.into_iter().map(with_code).collect()
     }
+}
+
+/// A line of a source file, if the file is where it was when the program was built.
+fn source_line(file: &str, line: u32) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let code = text.lines().nth((line as usize).checked_sub(1)?)?;
+    Some(code.trim().to_owned())
 }
 
 impl<W: Write> Sink for Html<W> {
@@ -274,7 +293,9 @@ impl<W: Write> Sink for Html<W> {
                 let name = who.name.clone().unwrap_or_default();
                 let parent = Some(key(who));
                 let process = Process { name, parent, ..Process::default() };
-                self.data.processes.insert(i64::from(*child), process);
+                if self.data.processes.len() < MAX_PROCESSES {
+                    self.data.processes.insert(i64::from(*child), process);
+                }
                 self.mark(at, who, format!("fork {child}"));
             }
             Record::Execed { at, who } => {

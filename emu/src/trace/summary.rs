@@ -1,15 +1,17 @@
 //! The summary at the end of a run: what the faults were, what they cost, who had them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use super::record::{Fault, FreePages, MissCause, Record, TlbTally};
+use super::record::{Fault, FreePages, MissCause, Place, Record, TlbTally};
 use super::text;
 
 /// Rows of a "top" table.
 const TOP: usize = 10;
 /// Rows that are counted for one.
 const MAX_ROWS: usize = 1 << 16;
+/// Names that a process has in its life, as far as they are told apart.
+const MAX_NAMES: usize = 16;
 
 /// How many, and how many instructions they took.
 #[derive(Clone, Copy, Default)]
@@ -31,8 +33,8 @@ impl Tally {
 pub struct Summary {
     outcomes: BTreeMap<&'static str, Tally>,
     histogram: BTreeMap<u32, u64>,
-    processes: BTreeMap<(Option<i32>, String), Tally>,
-    sites: BTreeMap<String, Tally>,
+    processes: BTreeMap<Option<i32>, Vec<(Option<String>, Tally)>>,
+    sites: HashMap<Place, Tally>,
     pages: BTreeMap<u64, Tally>,
     misses: BTreeMap<MissCause, u64>,
     free: Option<FreePages>,
@@ -75,13 +77,20 @@ impl Summary {
         if let Some(cost) = fault.cost {
             *self.histogram.entry(cost.max(1).ilog2()).or_default() += 1;
         }
-        let name = fault.who.name.clone().unwrap_or_else(|| format!("satp {:x}", fault.who.satp));
-        count(&mut self.processes, (fault.who.pid, name), cost);
-        let mut site = text::function(&fault.place);
-        if let (Some(file), Some(line)) = (&fault.place.file, fault.place.line) {
-            let _ = write!(site, " ({}:{line})", text::short_file(file));
+        if self.processes.len() < MAX_ROWS || self.processes.contains_key(&fault.who.pid) {
+            let rows = self.processes.entry(fault.who.pid).or_default();
+            let name = fault.who.name.as_deref();
+            if let Some((_, row)) = rows.iter_mut().find(|(known, _)| known.as_deref() == name) {
+                row.add(cost);
+            } else if rows.len() < MAX_NAMES {
+                rows.push((name.map(str::to_owned), Tally { count: 1, insns: cost }));
+            }
         }
-        count(&mut self.sites, site, cost);
+        if let Some(row) = self.sites.get_mut(&fault.place) {
+            row.add(cost);
+        } else if self.sites.len() < MAX_ROWS {
+            self.sites.insert(fault.place.clone(), Tally { count: 1, insns: cost });
+        }
         count(&mut self.pages, fault.va & !0xfff, cost);
     }
 
@@ -244,12 +253,24 @@ impl Summary {
     }
 
     fn report_tops(&self, text: &mut String) -> std::fmt::Result {
-        let processes = self.processes.iter().map(|((pid, name), row)| {
+        let processes = self.processes.iter().flat_map(|(pid, names)| {
             let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-            (format!("{pid:>4} {name}"), *row)
+            let row = move |(name, row): &(Option<String>, Tally)| {
+                (format!("{pid:>4} {}", name.as_deref().unwrap_or("-")), *row)
+            };
+            names.iter().map(row)
         });
         top(text, "By process", processes)?;
-        top(text, "By code site", self.sites.iter().map(|(site, row)| (site.clone(), *row)))?;
+        let mut sites: BTreeMap<String, Tally> = BTreeMap::new();
+        for (place, row) in &self.sites {
+            let mut site = text::function(place);
+            if let (Some(file), Some(line)) = (&place.file, place.line) {
+                let _ = write!(site, " ({}:{line})", text::short_file(file));
+            }
+            let sum = sites.entry(site).or_default();
+            (sum.count, sum.insns) = (sum.count + row.count, sum.insns + row.insns);
+        }
+        top(text, "By code site", sites.into_iter())?;
         top(text, "By page", self.pages.iter().map(|(va, row)| (format!("{va:#x}"), *row)))
     }
 }
