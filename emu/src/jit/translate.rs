@@ -206,7 +206,12 @@ impl Emit<'_> {
         if self.integer(inst) || self.access(inst) || self.float(inst) {
             return;
         }
-        if self.csr_access(inst) || self.fence(inst) {
+        if self.fence(inst) {
+            // The page itself may have become another one.
+            self.leave_page(self.start + self.block.bytes as i32);
+            return;
+        }
+        if self.csr_access(inst) {
             if self.index + 1 == self.block.insts().len() {
                 self.go(self.start + self.block.bytes as i32);
             }
