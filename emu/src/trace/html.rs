@@ -307,6 +307,10 @@ impl<W: Write> Sink for Html<W> {
                 process.status = Some(*status);
                 self.mark(at, who, format!("exit {status}"));
             }
+            Record::TlbCounted { config, insts, data, .. } => {
+                let (config, insts, data) = (config.clone(), insts.misses(), data.misses());
+                self.data.tlbs.push(Tlb { config, insts, data });
+            }
             Record::TlbMissed { cause, .. } => *self.data.misses.entry(*cause).or_default() += 1,
             Record::Finding { check, message, .. } if self.data.findings.len() < 100 => {
                 self.data.findings.push(format!("{check}: {message}"));

@@ -74,6 +74,7 @@ impl<const EVERY: bool> Watch for Observer<EVERY> {
     }
 
     fn stands_still(&mut self, view: &View) {
+        self.tracer.moment(view);
         self.check(view, |checker| checker.look_for_leaks(view));
     }
 

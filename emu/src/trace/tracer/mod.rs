@@ -153,7 +153,8 @@ impl Tracer {
         self.outputs
     }
 
-    fn moment(&mut self, view: &View) -> Moment {
+    /// When it is. The last moment that was asked for is the trace's end.
+    pub fn moment(&mut self, view: &View) -> Moment {
         self.last = Moment {
             ns: self.before.ns + view.ns(),
             insns: self.before.insns + view.insns(),
