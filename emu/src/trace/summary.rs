@@ -37,6 +37,8 @@ pub struct Summary {
     sites: HashMap<Place, Tally>,
     pages: BTreeMap<u64, Tally>,
     misses: BTreeMap<MissCause, u64>,
+    missing: BTreeMap<(Option<i32>, String), Tally>,
+    missed: BTreeMap<u64, Tally>,
     free: Option<FreePages>,
     tlbs: Vec<(String, TlbTally, TlbTally)>,
     findings: u64,
@@ -59,7 +61,12 @@ impl Summary {
         }
         match record {
             Record::Fault(fault) => self.fault(fault),
-            Record::TlbMissed { cause, .. } => *self.misses.entry(*cause).or_default() += 1,
+            Record::TlbMissed { cause, who, va, .. } => {
+                *self.misses.entry(*cause).or_default() += 1;
+                let name = who.name.clone().unwrap_or_else(|| "-".to_owned());
+                count(&mut self.missing, (who.pid, name), 0);
+                count(&mut self.missed, va & !0xfff, 0);
+            }
             Record::TlbCounted { config, insts, data, .. } if self.tlbs.len() < MAX_ROWS => {
                 self.tlbs.push((config.clone(), *insts, *data));
             }
@@ -260,7 +267,7 @@ impl Summary {
             };
             names.iter().map(row)
         });
-        top(text, "By process", processes)?;
+        top(text, "By process", "faults", processes)?;
         let mut sites: BTreeMap<String, Tally> = BTreeMap::new();
         for (place, row) in &self.sites {
             let mut site = text::function(place);
@@ -270,14 +277,22 @@ impl Summary {
             let sum = sites.entry(site).or_default();
             (sum.count, sum.insns) = (sum.count + row.count, sum.insns + row.insns);
         }
-        top(text, "By code site", sites.into_iter())?;
-        top(text, "By page", self.pages.iter().map(|(va, row)| (format!("{va:#x}"), *row)))
+        top(text, "By code site", "faults", sites.into_iter())?;
+        let paged = |(va, row): (&u64, &Tally)| (format!("{va:#x}"), *row);
+        top(text, "By page", "faults", self.pages.iter().map(paged))?;
+        let missing = self.missing.iter().map(|((pid, name), row)| {
+            let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            (format!("{pid:>4} {name}"), *row)
+        });
+        top(text, "TLB misses by process", "misses", missing)?;
+        top(text, "TLB misses by page", "misses", self.missed.iter().map(paged))
     }
 }
 
 fn top(
     text: &mut String,
     title: &str,
+    what: &str,
     rows: impl Iterator<Item = (String, Tally)>,
 ) -> std::fmt::Result {
     let mut rows: Vec<_> = rows.collect();
@@ -286,9 +301,11 @@ fn top(
     }
     rows.sort_by(|a, b| (b.1.count, &a.0).cmp(&(a.1.count, &b.0)));
     writeln!(text, "\n{title}")?;
-    writeln!(text, "  {:>8} {:>12}", "faults", "insns")?;
+    let insns = rows.iter().any(|(_, row)| row.insns > 0);
+    writeln!(text, "  {what:>8} {:>12}", if insns { "insns" } else { "" })?;
     for (name, row) in rows.iter().take(TOP) {
-        writeln!(text, "  {:>8} {:>12}  {name}", row.count, row.insns)?;
+        let insns = if insns { row.insns.to_string() } else { String::new() };
+        writeln!(text, "  {:>8} {insns:>12}  {name}", row.count)?;
     }
     if rows.len() > TOP {
         writeln!(text, "  ({} more)", rows.len() - TOP)?;
