@@ -93,6 +93,34 @@ pub unsafe fn store<T: Scalar>(host: u64, value: T) {
     unsafe { pointer.write_unaligned(value.swap_if_big_endian()) }
 }
 
+/// Stores `length / size` copies of the low `size` bytes of `value`, one behind the other.
+///
+/// # Safety
+/// As for [`load`], for the whole range.
+pub unsafe fn fill(host: u64, value: u64, size: u64, length: u64) {
+    let pointer = std::ptr::with_exposed_provenance_mut::<u8>(host as usize);
+    if size == 1 || value == 0 {
+        // SAFETY: in bounds by this function's contract.
+        return unsafe { pointer.write_bytes(value as u8, length as usize) };
+    }
+    let bytes = value.to_le_bytes();
+    for at in (0..length as usize).step_by(size as usize) {
+        // SAFETY: as above; `size` is at most 8 and divides `length`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer.add(at), size as usize) };
+    }
+}
+
+/// Copies `length` bytes.
+///
+/// # Safety
+/// As for [`load`], for both ranges, which do not overlap.
+pub unsafe fn copy(from: u64, to: u64, length: u64) {
+    let from = std::ptr::with_exposed_provenance::<u8>(from as usize);
+    let to = std::ptr::with_exposed_provenance_mut::<u8>(to as usize);
+    // SAFETY: by this function's contract.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, length as usize) };
+}
+
 impl Ram {
     /// `size` bytes of zeroes; a multiple of the page size, and no more than physical addresses
     /// (56 bits) allow.

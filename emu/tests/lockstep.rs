@@ -197,6 +197,65 @@ fn engines_agree_on_random_streams() {
     }
 }
 
+/// Loops that fill and copy, over page ends, with interrupts of turns anywhere.
+#[test]
+fn engines_agree_on_loops_over_memory() {
+    let (a, b, end) = (10, 11, 12);
+    let s = bare::s;
+    let bump = |register, by| i(Op::Addi, register, register, by);
+    let bodies: [&[Inst]; 5] = [
+        &[s(Op::Sb, a, 13, 0), bump(a, 1), s(Op::Bne, a, end, -8)],
+        &[s(Op::Sd, a, 13, 0), s(Op::Sd, a, 13, 8), bump(a, 16), s(Op::Bltu, a, end, -12)],
+        &[
+            i(Op::Lbu, 14, b, 0),
+            bump(b, 1),
+            bump(a, 1),
+            s(Op::Sb, a, 14, -1),
+            s(Op::Bne, a, end, -16),
+        ],
+        &[
+            i(Op::Ld, 14, b, 0),
+            bump(b, 8),
+            s(Op::Sd, a, 14, 0),
+            bump(a, 8),
+            s(Op::Bltu, a, end, -16),
+        ],
+        &[s(Op::Sw, a, 0, 0), bump(a, 4), bump(15, -1), s(Op::Bne, 15, 0, -12)],
+    ];
+    let end_of = |engine, turn, insns, body: &[Inst], apart: u64| {
+        let max_insns = Some(insns);
+        let mut bare =
+            Bare::new(MachineConfig { engine, turn: Some(turn), max_insns, ..Default::default() });
+        let again =
+            [i(Op::Addi, a, 20, 0), i(Op::Addi, b, 21, 0), i(Op::Addi, 15, 16, 0), bump(13, 77)];
+        bare.code(BASE, &[&again[..], body].concat());
+        let back = -4 * (again.len() + body.len()) as i32;
+        bare.code(BASE.wrapping_sub(back as u64), &[i(Op::Jal, 0, 0, back)]);
+        for (register, value) in
+            [(20, DATA), (21, DATA.wrapping_add(apart)), (12, DATA + 0x1f00), (16, 0x7c0), (13, 0x1234_5678)]
+        {
+            bare.machine.set_x(0, register, value);
+        }
+        (0..0x600).for_each(|n| bare.put(DATA + 8 * n, n * 0x0123_4567_89ab));
+        bare.run();
+        let mut state: Vec<u64> = (0..32).map(|n| bare.machine.x(0, n)).collect();
+        state.extend([bare.machine.pc(0), bare.machine.insns(), bare.machine.time()]);
+        let memory = bare.machine.sys.bus.ram.bytes(DATA, 0x8000).expect("memory");
+        state.extend(memory.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
+        state
+    };
+    for (n, body) in bodies.into_iter().enumerate() {
+        for (turn, insns) in [(10_000, 50_001), (10_000, 77_777), (501, 60_003), (33, 20_017)] {
+            // Far from each other, overlapping either way, and the same.
+            for apart in [0x3000, 0x10, 0u64.wrapping_sub(0x18), 0] {
+                let expected = end_of(Engine::Interp, turn, insns, body, apart);
+                let found = end_of(Engine::Jit, turn, insns, body, apart);
+                assert_eq!(expected, found, "body {n}, turn {turn}, {insns}, {apart:#x}");
+            }
+        }
+    }
+}
+
 /// The streams execute what they are made of, rather than trapping all the time.
 #[test]
 fn streams_are_worth_it() {

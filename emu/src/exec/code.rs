@@ -58,6 +58,8 @@ pub struct Block {
     pub probed: bool,
     /// How often the block was interpreted, as far as the translator wants to know.
     pub warmth: Cell<u8>,
+    /// How often in a row the translator could not do many rounds of this loop at once.
+    pub refused: Cell<u8>,
     /// The address of the block's translation, or zero.
     pub native: Cell<u64>,
     /// What `insts` points at.
@@ -79,6 +81,7 @@ impl Block {
             pa,
             probed: false,
             warmth: Cell::new(0),
+            refused: Cell::new(0),
             native: Cell::new(0),
             storage: Vec::new(),
         }

@@ -66,6 +66,8 @@ pub struct Context {
     pub rare: usize,
     /// Tells the observer that a block is entered.
     pub probe: usize,
+    /// Does many rounds of a loop at once.
+    pub bulk: usize,
     /// The table of jumps.
     pub jumps: usize,
 }
@@ -194,6 +196,7 @@ impl Hart {
                 cpu: 0,
                 rare: 0,
                 probe: 0,
+                bulk: 0,
                 jumps: 0,
             },
             csr: Csrs::default(),

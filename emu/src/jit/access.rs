@@ -21,14 +21,16 @@ const SPAN: i32 = 256;
 
 /// Kind and size of an access.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Kind {
-    store: bool,
-    size: u64,
+pub(super) struct Kind {
+    /// It stores.
+    pub(super) store: bool,
+    /// Bytes.
+    pub(super) size: u64,
 }
 
 impl Kind {
     /// That of an integer load or store.
-    fn of(op: Op) -> Option<Kind> {
+    pub(super) fn of(op: Op) -> Option<Kind> {
         let (store, size) = match op {
             Op::Lb | Op::Lbu => (false, 1),
             Op::Lh | Op::Lhu => (false, 2),

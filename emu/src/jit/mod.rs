@@ -12,6 +12,8 @@ mod asm;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod buffer;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod bulk;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod floating;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod integer;

@@ -65,6 +65,8 @@ pub struct Stubs {
     pub rare: u64,
     /// To be called: tells the observer that the block rdx is entered.
     pub probe: u64,
+    /// To be called: does many rounds of the loop rdx, of which rax tells what it does.
+    pub bulk: u64,
     /// To be called: makes the virtual address in rdx, of an aligned store, a host address if the
     /// store is beside code that shares the page; the zero flag tells. Clobbers rax.
     pub beside_code: u64,
@@ -95,6 +97,7 @@ pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
         leave_at: emit_leave_at(asm, leave),
         rare: emit_rare(asm, leave),
         probe: emit_probe(asm),
+        bulk: emit_bulk(asm),
         beside_code: emit_beside_code(asm, guest),
     }
 }
@@ -167,6 +170,20 @@ fn emit_probe(asm: &mut Asm) -> u64 {
     asm.mov(W64, Reg::Rdi, context!(cpu));
     asm.mov(W64, Reg::Rsi, Reg::Rdx);
     asm.call_place(context!(probe));
+    reload(asm);
+    asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
+    asm.ret();
+    address
+}
+
+fn emit_bulk(asm: &mut Asm) -> u64 {
+    let address = asm.here();
+    asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
+    spill(asm);
+    asm.mov(W64, Reg::Rdi, context!(cpu));
+    asm.mov(W64, Reg::Rsi, Reg::Rdx);
+    asm.mov(W64, Reg::Rdx, Reg::Rax);
+    asm.call_place(context!(bulk));
     reload(asm);
     asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
     asm.ret();

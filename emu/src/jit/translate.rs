@@ -9,6 +9,7 @@
 use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Width, Width::*};
+use super::bulk::{Bulk, LEAST};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
 use crate::exec::code::{Block, FENCE};
 use crate::hart::state::SINK;
@@ -46,6 +47,9 @@ pub struct Host {
     /// An observer wants to know of fences.
     pub fences_are_told: bool,
 }
+
+/// After so many refusals in a row a loop is not asked any more.
+pub const MAX_REFUSED: u8 = 200;
 
 /// Where an operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +96,14 @@ pub(super) struct Emit<'a> {
 }
 
 /// The code of a block, to be executed at `base`, which is `origin` bytes into the buffer.
-pub fn translate(block: &Block, stubs: &Stubs, host: &Host, base: u64, origin: u32) -> Vec<u8> {
+pub fn translate(
+    block: &Block,
+    stubs: &Stubs,
+    host: &Host,
+    bulk: Option<&Bulk>,
+    base: u64,
+    origin: u32,
+) -> Vec<u8> {
     let mut emit = Emit {
         asm: Asm::new(base),
         features: host.features,
@@ -109,13 +120,16 @@ pub fn translate(block: &Block, stubs: &Stubs, host: &Host, base: u64, origin: u
         privileged: false,
         fences_are_told: host.fences_are_told,
     };
-    emit.block();
+    emit.block(bulk);
     emit.asm.code
 }
 
 impl Emit<'_> {
-    fn block(&mut self) {
+    fn block(&mut self, bulk: Option<&Bulk>) {
         let count = self.block.count as i32;
+        if let Some(bulk) = bulk {
+            self.many_rounds(bulk);
+        }
         let poor = self.pay(count);
         let insts = self.block.insts();
         while self.index < insts.len() {
@@ -150,6 +164,31 @@ impl Emit<'_> {
         self.asm.alu_imm(W64, Alu::Sub, BUDGET, count);
         poor.push((self.asm.jump_if_later(Cond::L), true));
         poor
+    }
+
+    /// Does all rounds of a loop but the last, if there are many.
+    fn many_rounds(&mut self, bulk: &Bulk) {
+        let (mut from, mut to) = (bulk.tested, bulk.end);
+        if bulk.step < 0 {
+            (from, to) = (to, from);
+        }
+        self.load_x(W64, Reg::Rax, to);
+        if let Source::Place(from) = self.source(from) {
+            self.asm.alu(W64, Alu::Sub, Reg::Rax, from);
+        }
+        let many = bulk.step.unsigned_abs() as i32 * LEAST as i32;
+        self.asm.alu_imm(W64, Alu::Cmp, Reg::Rax, many);
+        let few = self.asm.jump_if_later(Cond::B);
+        let refused = std::ptr::from_ref(&self.block.refused).expose_provenance() as u64;
+        self.asm.mov_imm(Reg::Rax, refused);
+        self.asm.movzx8(Reg::Rax, Place::At(Reg::Rax, 0));
+        self.asm.alu_imm(W32, Alu::Cmp, Reg::Rax, MAX_REFUSED.into());
+        let refuses = self.asm.jump_if_later(Cond::Ae);
+        self.asm.mov_imm(Reg::Rax, std::ptr::from_ref(bulk).expose_provenance() as u64);
+        self.asm.mov_imm(Reg::Rdx, self.block_address());
+        self.asm.call(self.stubs.bulk);
+        self.asm.bind(few);
+        self.asm.bind(refuses);
     }
 
     fn block_address(&self) -> u64 {

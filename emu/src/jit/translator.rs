@@ -2,8 +2,9 @@
 
 use super::asm::Asm;
 use super::buffer::Buffer;
+use super::bulk::Bulk;
 use super::stubs::{Guest, Stubs};
-use super::translate::{Features, Host, translate};
+use super::translate::{Features, Host, MAX_REFUSED, translate};
 
 use crate::board::RAM_BASE;
 use crate::events::{Events, View};
@@ -24,6 +25,9 @@ pub struct Translator {
     untranslated: u64,
     /// Bytes of the buffer that are stubs.
     fixed: usize,
+    /// What translated loops do; their code points at it.
+    #[expect(clippy::vec_box, reason = "they must stay where they are")]
+    loops: Vec<Box<Bulk>>,
 }
 
 impl Translator {
@@ -45,7 +49,7 @@ impl Translator {
         let untranslated = super::stubs::emit_untranslated(&mut asm, stubs.leave);
         buffer.add(&asm.code);
         let fixed = buffer.used();
-        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed })
+        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops: Vec::new() })
     }
 
     /// The code of a block, once it was executed often enough.
@@ -69,7 +73,9 @@ impl Translator {
         }
         let base = self.buffer.next();
         let origin = self.buffer.offset(base);
-        let code = translate(block, &self.stubs, &self.host, base, origin);
+        let bulk = if block.probed { None } else { Bulk::of(block.insts()).map(Box::new) };
+        let code = translate(block, &self.stubs, &self.host, bulk.as_deref(), base, origin);
+        self.loops.extend(bulk);
         self.buffer.add(&code);
         block.native.set(base);
         Some(base)
@@ -96,6 +102,7 @@ impl Translator {
     /// Forgets all code. No block may exist any more, and no hart may be in one.
     pub fn reset(&mut self) {
         self.buffer.truncate(self.fixed);
+        self.loops.clear();
     }
 }
 
@@ -131,6 +138,18 @@ unsafe extern "sysv64" fn rare<E: Events>(
     let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
     let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
     u32::from(cpu.rare(block, index as usize, start))
+}
+
+/// Does many rounds of the loop `block` at once, if possible.
+unsafe extern "sysv64" fn bulk<E: Events>(
+    raw: *mut Raw<E>,
+    block: *const Block,
+    bulk: *const Bulk,
+) {
+    // SAFETY: as in `rare`; what the loop does is kept as long as its code.
+    let (cpu, block, bulk) = unsafe { ((*raw).cpu(), &*block, &*bulk) };
+    let refused = if bulk.run(cpu.hart) { 0 } else { block.refused.get().saturating_add(1) };
+    block.refused.set(refused.min(MAX_REFUSED));
 }
 
 /// Tells the observer that `block` is entered.
@@ -173,6 +192,7 @@ impl<E: Events> Cpu<'_, E> {
             (*context).cpu = (&raw mut raw).expose_provenance();
             (*context).rare = rare::<E> as *const () as usize;
             (*context).probe = probe::<E> as *const () as usize;
+            (*context).bulk = bulk::<E> as *const () as usize;
             (*context).jumps = (*hart).jumps.address();
             context
         };
