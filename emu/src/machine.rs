@@ -154,6 +154,11 @@ impl<E: Events> Machine<E> {
         self.insns
     }
 
+    /// Which hart ran last: the clock goes by its count.
+    pub fn last(&self) -> usize {
+        self.last
+    }
+
     /// The machine's time in ticks, while it does not run.
     pub fn time(&self) -> u64 {
         self.sys.clock.idle_now()

@@ -181,7 +181,7 @@ fn time_is_shared_by_the_harts_that_run() {
         bare.run();
         bare.machine.time()
     };
-    assert_eq!((time(1), time(2), time(8)), (800, 400, 100));
+    assert_eq!((time(1), time(2), time(8)), (8000, 4000, 1000));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_timer_interrupt_comes_at_the_very_instruction() {
     bare.code(BASE, &[i(Op::Addi, 5, 5, 1); 900]);
     bare.code(BASE + 3600, &[i(Op::Jal, 0, 0, 0)]);
     bare.set_csr(csr::MENVCFG, envcfg::STCE);
-    bare.set_csr(csr::STIMECMP, 3);
+    bare.set_csr(csr::STIMECMP, 30);
     bare.set_csr(csr::MIE, mip::STIP);
     bare.set_csr(csr::MSTATUS, mstatus::MIE);
     bare.code(HANDLER, &[Inst::new(Op::Wfi)]);

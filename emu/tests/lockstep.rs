@@ -231,9 +231,13 @@ fn engines_agree_on_loops_over_memory() {
         bare.code(BASE, &[&again[..], body].concat());
         let back = -4 * (again.len() + body.len()) as i32;
         bare.code(BASE.wrapping_sub(back as u64), &[i(Op::Jal, 0, 0, back)]);
-        for (register, value) in
-            [(20, DATA), (21, DATA.wrapping_add(apart)), (12, DATA + 0x1f00), (16, 0x7c0), (13, 0x1234_5678)]
-        {
+        for (register, value) in [
+            (20, DATA),
+            (21, DATA.wrapping_add(apart)),
+            (12, DATA + 0x1f00),
+            (16, 0x7c0),
+            (13, 0x1234_5678),
+        ] {
             bare.machine.set_x(0, register, value);
         }
         (0..0x600).for_each(|n| bare.put(DATA + 8 * n, n * 0x0123_4567_89ab));

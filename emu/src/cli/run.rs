@@ -106,7 +106,8 @@ impl Run<'_> {
             console.drain(&mut machine.sys.bus.uart, u64::MAX);
             console.flush();
             insns += machine.insns();
-            let view = View { hart: &machine.harts[0], sys: &machine.sys };
+            let hart = &machine.harts[machine.last()];
+            let view = View { hart, sys: &machine.sys };
             machine.events.stands_still(&view);
             if args.count && !matches!(end, Ok(End::Again(_))) {
                 eprintln!("emu: {insns} instructions");
