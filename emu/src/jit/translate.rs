@@ -48,8 +48,8 @@ pub struct Host {
     pub fences_are_told: bool,
 }
 
-/// After so many refusals in a row a loop is not asked any more.
-pub const MAX_REFUSED: u8 = 200;
+/// After so many refusals in a row a loop is not asked again for some time.
+pub const MAX_REFUSED: u8 = 8;
 
 /// Where an operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,10 +180,15 @@ impl Emit<'_> {
         self.asm.alu_imm(W64, Alu::Cmp, Reg::Rax, many);
         let few = self.asm.jump_if_later(Cond::B);
         let refused = std::ptr::from_ref(&self.block.refused).expose_provenance() as u64;
-        self.asm.mov_imm(Reg::Rax, refused);
-        self.asm.movzx8(Reg::Rax, Place::At(Reg::Rax, 0));
+        self.asm.mov_imm(Reg::Rdx, refused);
+        self.asm.movzx8(Reg::Rax, Place::At(Reg::Rdx, 0));
         self.asm.alu_imm(W32, Alu::Cmp, Reg::Rax, MAX_REFUSED.into());
-        let refuses = self.asm.jump_if_later(Cond::Ae);
+        let asks = self.asm.jump_if_later(Cond::B);
+        // Later it may be possible again: the count comes to zero at some time.
+        self.asm.alu_imm(W32, Alu::Add, Reg::Rax, 1);
+        self.asm.store8(Place::At(Reg::Rdx, 0), Reg::Rax);
+        let refuses = self.asm.jump_later();
+        self.asm.bind(asks);
         self.asm.mov_imm(Reg::Rax, std::ptr::from_ref(bulk).expose_provenance() as u64);
         self.asm.mov_imm(Reg::Rdx, self.block_address());
         self.asm.call(self.stubs.bulk);
