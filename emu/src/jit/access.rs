@@ -8,7 +8,7 @@ use std::mem::offset_of;
 
 use isa::{Inst, Op};
 
-use super::asm::{Alu, Cond, Label, Place, Reg, Shift, Width::*};
+use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Shift, Width::*};
 use super::stubs::{SPACE, context, host, saved_x, width};
 use super::translate::{Emit, Source};
 use crate::hart::state::SINK;
@@ -49,6 +49,33 @@ impl Kind {
 /// Memory that many bytes from where rdx points.
 fn pointed(displacement: i32) -> Place {
     Place::At(Reg::Rdx, displacement)
+}
+
+/// Makes the virtual address in rdx a host address. Returns the jumps that are taken if the
+/// fast TLB does not allow the access, or the one `further` bytes on, which must be in the
+/// same page. Clobbers rax.
+pub(super) fn find_page(asm: &mut Asm, store: bool, size: u64, further: i32) -> Vec<Label> {
+    const SHIFT: u8 = size_of::<Entry>().trailing_zeros() as u8;
+    const { assert!(size_of::<Entry>() == 1 << SHIFT) };
+    let array = if store { offset_of!(Space, write) } else { offset_of!(Space, read) };
+    let field = |offset: usize| Place::Indexed(SPACE, Reg::Rax, 0, (array + offset) as i32);
+    // As `mmu::tlb::index`, times the size of an entry.
+    asm.mov(W32, Reg::Rax, Reg::Rdx);
+    asm.shift_imm(W32, Shift::Shr, Reg::Rax, 10);
+    asm.alu(W32, Alu::Xor, Reg::Rax, Reg::Rdx);
+    asm.shift_imm(W32, Shift::Shr, Reg::Rax, 12 - SHIFT);
+    asm.alu_imm(W32, Alu::And, Reg::Rax, ((ENTRIES - 1) << SHIFT) as i32);
+    // What remains of a matching address is its offset in the page.
+    asm.alu(W64, Alu::Xor, Reg::Rdx, field(offset_of!(Entry, tag)));
+    let mut slow = Vec::new();
+    asm.test_imm(W64, Reg::Rdx, -(PAGE_SIZE as i32) | (size as i32 - 1));
+    slow.push(asm.jump_if_later(Cond::Ne));
+    if further > 0 {
+        asm.alu_imm(W32, Alu::Cmp, Reg::Rdx, PAGE_SIZE as i32 - further);
+        slow.push(asm.jump_if_later(Cond::Ae));
+    }
+    asm.alu(W64, Alu::Add, Reg::Rdx, field(offset_of!(Entry, host)));
+    slow
 }
 
 impl Emit<'_> {
@@ -124,6 +151,20 @@ impl Emit<'_> {
         Some(done)
     }
 
+    /// Emits an access that is misaligned but in one page, if `i` can be; what follows is for when
+    /// it is not that, and the jump returned for when it was.
+    pub(super) fn misaligned(&mut self, i: &Inst, stubs: &[[u64; 4]; 2]) -> Option<Label> {
+        let kind = Kind::of(i.op).filter(|kind| kind.size > 1)?;
+        self.address(i.rs1, i.imm);
+        let size = kind.size.trailing_zeros() as usize;
+        self.asm.call(stubs[usize::from(kind.store)][size]);
+        let other = self.asm.jump_if_later(Cond::Ne);
+        self.transfer(i, 0);
+        let done = self.asm.jump_later();
+        self.asm.bind(other);
+        Some(done)
+    }
+
     /// rdx = guest register + displacement.
     pub(super) fn address(&mut self, base: u8, displacement: i32) {
         match (self.source(base), host(base)) {
@@ -140,31 +181,9 @@ impl Emit<'_> {
         }
     }
 
-    /// Makes the virtual address in rdx a host address. Returns the jumps that are taken if the
-    /// fast TLB does not allow the access, or the one `further` bytes on, which must be in the
-    /// same page. Clobbers rax.
+    /// As [`find_page`].
     pub(super) fn find_page(&mut self, store: bool, size: u64, further: i32) -> Vec<Label> {
-        const SHIFT: u8 = size_of::<Entry>().trailing_zeros() as u8;
-        const { assert!(size_of::<Entry>() == 1 << SHIFT) };
-        let array = if store { offset_of!(Space, write) } else { offset_of!(Space, read) };
-        let field = |offset: usize| Place::Indexed(SPACE, Reg::Rax, 0, (array + offset) as i32);
-        // As `mmu::tlb::index`, times the size of an entry.
-        self.asm.mov(W32, Reg::Rax, Reg::Rdx);
-        self.asm.shift_imm(W32, Shift::Shr, Reg::Rax, 10);
-        self.asm.alu(W32, Alu::Xor, Reg::Rax, Reg::Rdx);
-        self.asm.shift_imm(W32, Shift::Shr, Reg::Rax, 12 - SHIFT);
-        self.asm.alu_imm(W32, Alu::And, Reg::Rax, ((ENTRIES - 1) << SHIFT) as i32);
-        // What remains of a matching address is its offset in the page.
-        self.asm.alu(W64, Alu::Xor, Reg::Rdx, field(offset_of!(Entry, tag)));
-        let mut slow = Vec::new();
-        self.asm.test_imm(W64, Reg::Rdx, -(PAGE_SIZE as i32) | (size as i32 - 1));
-        slow.push(self.asm.jump_if_later(Cond::Ne));
-        if further > 0 {
-            self.asm.alu_imm(W32, Alu::Cmp, Reg::Rdx, PAGE_SIZE as i32 - further);
-            slow.push(self.asm.jump_if_later(Cond::Ae));
-        }
-        self.asm.alu(W64, Alu::Add, Reg::Rdx, field(offset_of!(Entry, host)));
-        slow
+        find_page(&mut self.asm, store, size, further)
     }
 
     /// The access itself, `displacement` bytes from the host address in rdx.

@@ -6,6 +6,7 @@
 
 use std::mem::offset_of;
 
+use super::access::find_page;
 use super::asm::{Alu, Asm, Cond, Place, Reg, Shift, Width, Width::*};
 use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
@@ -65,6 +66,10 @@ pub struct Stubs {
     pub rare: u64,
     /// To be called: tells the observer that the block rdx is entered.
     pub probe: u64,
+    /// To be called: makes the virtual address in rdx a host address if the fast TLB has its page
+    /// and the access, of any alignment, does not leave it; the zero flag tells. By whether it is
+    /// a store, and the logarithm of the size. Clobbers rax, and rdx in any case.
+    pub misaligned: [[u64; 4]; 2],
     /// To be called: does many rounds of the loop rdx, of which rax tells what it does.
     pub bulk: u64,
     /// To be called: makes the virtual address in rdx, of an aligned store, a host address if the
@@ -97,6 +102,8 @@ pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
         leave_at: emit_leave_at(asm, leave),
         rare: emit_rare(asm, leave),
         probe: emit_probe(asm),
+        misaligned: [false, true]
+            .map(|store| [1, 2, 4, 8].map(|size| emit_misaligned(asm, store, size))),
         bulk: emit_bulk(asm),
         beside_code: emit_beside_code(asm, guest),
     }
@@ -172,6 +179,17 @@ fn emit_probe(asm: &mut Asm) -> u64 {
     asm.call_place(context!(probe));
     reload(asm);
     asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
+    asm.ret();
+    address
+}
+
+fn emit_misaligned(asm: &mut Asm, store: bool, size: i32) -> u64 {
+    let address = asm.here();
+    let failed = find_page(asm, store, 1, size - 1);
+    asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rax);
+    asm.ret();
+    failed.into_iter().for_each(|label| asm.bind(label));
+    asm.alu_imm(W32, Alu::Or, Reg::Rax, 1);
     asm.ret();
     address
 }

@@ -213,9 +213,10 @@ impl Emit<'_> {
             for index in rare.index..rare.index + rare.count {
                 self.index = index;
                 let inst = &self.block.insts()[index];
+                let misaligned = self.misaligned(inst, &self.stubs.misaligned);
                 let beside = self.store_beside_code(inst, self.stubs.beside_code);
                 self.call_rare(index);
-                beside.into_iter().for_each(|label| self.asm.bind(label));
+                misaligned.into_iter().chain(beside).for_each(|label| self.asm.bind(label));
             }
             self.asm.jump(rare.back);
         }
