@@ -10,7 +10,7 @@ use crate::board::{KERNEL_BEHIND_FIRMWARE, RAM_BASE, VIRTIO_SLOTS};
 use crate::bus::VirtioChoice;
 use crate::dev::virtio::Backend;
 use crate::dev::virtio::blk::Blk;
-use crate::dev::virtio::disk::{Disk, Mode};
+use crate::dev::virtio::disk::{Disk, DiskError, Mode};
 use crate::dev::virtio::mmio::Version;
 use crate::dev::virtio::rng::Rng;
 use crate::dev::{Dma, NotMemory};
@@ -21,6 +21,8 @@ use crate::loader::{self, Extent, LoadError, Problem, Program, TestSymbols};
 const DTB_ALIGN: u64 = 2 << 20;
 /// Longest command line.
 const MAX_APPEND: usize = 64 << 10;
+/// Boot block and superblock of an xv6 file system: what the image beside a kernel has at least.
+const LEAST_IMAGE: u64 = 2 * abi::fs::BSIZE as u64;
 /// What backs the virtio slots.
 pub type Backends = [Option<Box<dyn Backend>>; VIRTIO_SLOTS];
 
@@ -215,6 +217,10 @@ pub fn backends(args: &Args, kernel: &Path, beside: bool) -> Result<Backends, Fa
         && slots[0].is_none()
         && let Some(image) = image_beside(kernel)
     {
+        let len = image.metadata().map_or(0, |meta| meta.len());
+        if (1..LEAST_IMAGE).contains(&len) {
+            return Err(DiskError::CutOff { path: image, needs: LEAST_IMAGE, len }.into());
+        }
         slots[0] = Some(Box::new(disk(args, &image, Mode::ReadWrite)?));
         let kept = if args.snapshot { "changes are not kept" } else { "changes are kept" };
         eprintln!("emu: disk: {} ({kept})", image.display());

@@ -47,6 +47,12 @@ pub enum DiskError {
         /// The image.
         path: PathBuf,
     },
+    /// There is nothing in the file.
+    #[error("disk image {} is empty; make the image again", path.display())]
+    Empty {
+        /// The image.
+        path: PathBuf,
+    },
     /// Another machine has the image.
     #[error(
         "disk image {} is in use by another emu; end that one, or use -snapshot for both",
@@ -94,6 +100,9 @@ impl Disk {
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
             return Err(DiskError::NotFile { path: path.into() });
+        }
+        if meta.len() == 0 {
+            return Err(DiskError::Empty { path: path.into() });
         }
         let lock = match mode {
             Mode::ReadWrite => FlockOperation::NonBlockingLockExclusive,
@@ -267,6 +276,8 @@ mod tests {
     #[test]
     fn a_cut_off_file_system_is_noticed() {
         let path = std::env::temp_dir().join(format!("emu-cut-{}.img", std::process::id()));
+        std::fs::write(&path, []).expect("temporary folder");
+        assert!(matches!(Disk::open(&path, Mode::ReadOnly), Err(DiskError::Empty { .. })));
         let mut image = vec![0; 4096];
         image[1024..1028].copy_from_slice(&abi::fs::FSMAGIC.to_le_bytes());
         image[1028..1032].copy_from_slice(&5u32.to_le_bytes());
