@@ -7,18 +7,18 @@ use std::process::{Command, Output};
 
 use common::guest;
 
-/// Runs a kernel of the guest build with all checkers; `None` if it was not built.
-fn run(kernel: &str, append: &str) -> Option<Output> {
-    let kernel = guest::folder().join(kernel);
-    if !kernel.exists() {
-        eprintln!("skipped: no {}", kernel.display());
-        return None;
-    }
+/// Runs a kernel of the guest build with all checkers.
+fn run(kernel: &str, append: &str) -> Output {
     let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
-    emu.arg(kernel).args(["--snapshot", "--check=frames,tlb,cow,leak", "--append", append]);
+    emu.arg(guest::kernel(kernel)).args([
+        "--snapshot",
+        "--check=frames,tlb,cow,leak",
+        "--append",
+        append,
+    ]);
     // Little memory is soon used up.
     emu.args(["-m", "16M", "--max-insns", "300000000"]);
-    Some(emu.output().expect("the program starts"))
+    emu.output().expect("the program starts")
 }
 
 /// The checkers in the order in which they found something, and the text.
@@ -46,10 +46,11 @@ const MISTAKES: [(&str, &str, &str, &[&str]); 6] = [
 ];
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn every_mistake_is_found_by_its_checker() {
     for (mistake, command, check, parts) in MISTAKES {
         let append = format!("run=\"{command}\" mutant={mistake}");
-        let Some(output) = run("kernel-mutants.elf", &append) else { return };
+        let output = run("kernel-mutants.elf", &append);
         let (checks, text) = findings(&output);
         // Others may find what follows from it.
         assert_eq!(checks.first().map(String::as_str), Some(check), "{mistake}: {text}");
@@ -60,17 +61,18 @@ fn every_mistake_is_found_by_its_checker() {
 }
 
 /// Instructions of a run, with these options.
-fn count(options: &[&str]) -> Option<String> {
-    let kernel = guest::folder().join("kernel.elf");
+fn count(options: &[&str]) -> String {
+    let kernel = guest::kernel("kernel.elf");
     let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
     emu.arg(&kernel).args(["--snapshot", "--count", "--smp", "2", "--append", "run=\"echo hi\""]);
-    let output =
-        kernel.exists().then(|| emu.args(options).output().expect("the program starts"))?;
+    let output = emu.args(options).output().expect("the program starts");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    text.lines().find(|line| line.ends_with(" instructions")).map(str::to_owned)
+    let line = text.lines().find(|line| line.ends_with(" instructions"));
+    line.unwrap_or_else(|| panic!("no count: {text}")).to_owned()
 }
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn watching_changes_nothing() {
     let plain = count(&[]);
     for option in ["--check=frames,tlb,cow,leak", "--tlb=64x4,lru", "--trace=tlb"] {
@@ -80,13 +82,15 @@ fn watching_changes_nothing() {
 
 /// The summary has a row for each side of each size, and larger TLBs of LRU never miss more.
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn misses_are_told_by_size() {
-    let kernel = guest::folder().join("kernel.elf");
-    if !kernel.exists() {
-        return;
-    }
     let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
-    emu.arg(kernel).args(["--snapshot", "--tlb=64x64,lru", "--append", "run=\"echo hi\""]);
+    emu.arg(guest::kernel("kernel.elf")).args([
+        "--snapshot",
+        "--tlb=64x64,lru",
+        "--append",
+        "run=\"echo hi\"",
+    ]);
     let output = emu.output().expect("the program starts");
     let text = String::from_utf8_lossy(&output.stderr);
     let rows = text.lines().filter(|line| line.contains(",lru,asid=on") && line.contains("data"));
@@ -103,9 +107,10 @@ fn misses_are_told_by_size() {
 }
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn a_kernel_without_mistakes_has_no_findings() {
     for command in ["echo hi", "forktest", "mmaptest", "leakcheck echo hi", "prodcons3"] {
-        let Some(output) = run("kernel.elf", &format!("run=\"{command}\"")) else { return };
+        let output = run("kernel.elf", &format!("run=\"{command}\""));
         let (checks, text) = findings(&output);
         assert!(checks.is_empty(), "{command}: {text}");
         assert!(text.contains("the checkers found nothing wrong"), "{command}: {text}");

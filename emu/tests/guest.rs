@@ -1,13 +1,14 @@
 //! The in-tree guest, watched from outside: its ledger against a recount of raw memory, and what
-//! a fork costs. Needs `cargo xtask guest`; without it the tests say that they are skipped.
+//! a fork costs.
 
+mod common;
 mod raw_frames;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use abi::hint::{FaultClass, Hint, Owner};
 use clap::Parser;
+use common::guest;
 use emu::bus::{Bus, BusConfig, Exit};
 use emu::cli::args::Args;
 use emu::cli::setup::{self, Boot};
@@ -136,18 +137,9 @@ struct Ended {
     output: String,
 }
 
-fn kernel() -> Option<PathBuf> {
-    let kernel = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guest/kernel.elf");
-    let found = kernel.is_file();
-    if !found {
-        println!("SKIPPED: there is no {} (cargo xtask guest)", kernel.display());
-    }
-    found.then_some(kernel)
-}
-
-/// Runs a command on the guest, if that was built.
-fn run(command: &str, flags: &str, harts: usize) -> Option<Ended> {
-    let kernel = kernel()?;
+/// Runs a command on the guest.
+fn run(command: &str, flags: &str, harts: usize) -> Ended {
+    let kernel = guest::kernel("kernel.elf");
     let append = format!("{flags} run=\"{command}\"");
     let smp = harts.to_string();
     let path = kernel.to_str().expect("a path in UTF-8");
@@ -170,7 +162,7 @@ fn run(command: &str, flags: &str, harts: usize) -> Option<Ended> {
     let stop = machine.run(&mut console);
     let output = String::from_utf8_lossy(&console.output).replace('\r', "");
     assert!(matches!(stop, Stop::Exit(Exit::Code(0))), "{command}: {stop:?}\n{output}");
-    Some(Ended { machine, kernel_end, tree: boot.dtb_address(), output })
+    Ended { machine, kernel_end, tree: boot.dtb_address(), output }
 }
 
 /// Every frame in raw memory is where the kernel says, and is referred to as often as it says.
@@ -198,6 +190,7 @@ fn recount(ended: &Ended, what: &str) {
 }
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn a_recount_of_raw_memory_agrees_with_the_ledger() {
     let commands = [
         "leakcheck mmaptest",
@@ -217,8 +210,7 @@ fn a_recount_of_raw_memory_agrees_with_the_ledger() {
                 for command in commands {
                     let flags = format!("sbrk={sbrk} fork={fork}");
                     let what = format!("{command} ({flags}, {harts} harts)");
-                    let Some(ended) = run(command, &flags, harts) else { return };
-                    recount(&ended, &what);
+                    recount(&run(command, &flags, harts), &what);
                 }
             }
         }
@@ -239,8 +231,8 @@ struct Echo {
     written: u64,
 }
 
-fn echo(flags: &str) -> Option<Echo> {
-    let ended = run("echo hi; echo there", flags, 1)?;
+fn echo(flags: &str) -> Echo {
+    let ended = run("echo hi; echo there", flags, 1);
     assert!(ended.output.ends_with("hi\nthere\n"), "{}", ended.output);
     let ledger = &ended.machine.events;
     // Process 1 is init, 2 the shell, 3 the first echo.
@@ -255,13 +247,13 @@ fn echo(flags: &str) -> Option<Echo> {
         written: ledger.before_exec[&3].len() as u64,
     };
     println!("{flags}: {echo:#?}");
-    Some(echo)
+    echo
 }
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn fork_and_exec_of_echo_copy_what_is_written() {
-    let Some(cow) = echo("fork=cow") else { return };
-    let copy = echo("fork=copy").expect("the guest is built");
+    let (cow, copy) = (echo("fork=cow"), echo("fork=copy"));
     assert_eq!((cow.fork.user, cow.fork.copies), (0, 0), "fork itself copies nothing");
     assert!(cow.child.copies > 0 && cow.child.copies <= cow.written);
     assert!(cow.child.user == cow.child.copies, "the child's pages are copies");

@@ -1,5 +1,7 @@
 //! The trace of the in-tree guest against what the guest says itself, and against a run without
-//! a trace. Needs `cargo xtask guest`; without it the tests say that they are skipped.
+//! a trace.
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use abi::hint::{FaultClass, Hint};
 use clap::Parser;
+use common::guest;
 use emu::bus::{Bus, BusConfig, Exit};
 use emu::cli::args::Args;
 use emu::cli::setup::{self, Boot};
@@ -70,15 +73,6 @@ impl Events for Both {
         }
         self.observer.hinted(view, pc, kind);
     }
-}
-
-fn kernel() -> Option<PathBuf> {
-    let kernel = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guest/kernel.elf");
-    let found = kernel.is_file();
-    if !found {
-        println!("SKIPPED: there is no {} (cargo xtask guest)", kernel.display());
-    }
-    found.then_some(kernel)
 }
 
 /// Runs a command on the guest until it powers off.
@@ -151,8 +145,9 @@ fn classes(outcome: &Outcome) -> &'static [FaultClass] {
 }
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn every_fault_is_recorded_as_the_kernel_handled_it() {
-    let Some(kernel) = kernel() else { return };
+    let kernel = guest::kernel("kernel.elf");
     for (command, harts) in
         [("echo hi", 1), ("lazytests", 1), ("cowtest", 3), ("mmaptest", 1), ("mmaptest", 3)]
     {
@@ -209,8 +204,9 @@ fn hash<E: Events>(machine: &Machine<E>) -> u64 {
 }
 
 #[test]
+#[ignore = "needs the guest: cargo xtask test"]
 fn a_trace_changes_nothing() {
-    let Some(kernel) = kernel() else { return };
+    let kernel = guest::kernel("kernel.elf");
     for harts in [1, 3] {
         let command = "cat README | grep xv6 | wc; mmaptest";
         let bare = run(&kernel, command, harts, &[], |_| NoEvents);
