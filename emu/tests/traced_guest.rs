@@ -172,7 +172,7 @@ fn every_fault_is_recorded_as_the_kernel_handled_it() {
             assert!(known || fault.va == fault.place.pc, "{command}: {fault:?}");
             let class = classes(&fault.outcome)
                 .iter()
-                .find(|class| Some(format!("{class:?}")) == fault.class);
+                .find(|class| fault.class.as_deref() == Some(&format!("{class:?}")));
             let class = class.unwrap_or_else(|| panic!("{command}: {fault:?}"));
             let left = said.get_mut(&(*class as u64)).expect("the kernel said so");
             *left -= 1;

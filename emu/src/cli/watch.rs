@@ -66,8 +66,9 @@ fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
     let only = wanted.trace.is_none() && !wanted.summary && wanted.output.is_empty();
     let listed = wanted.trace.and_then(|traced| traced.0).or(only.then(Kinds::default));
     let look = Look { lines: !wanted.summary, faults: !only };
-    // The summary tells of free pages as well.
-    let text_kinds = |kinds: Kinds| if wanted.summary { kinds | SUMMED } else { kinds };
+    // What the summary counts; free pages are in the trace's end.
+    let summed = Kinds { faults: true, tlb: true, ..Kinds::default() };
+    let text_kinds = |kinds: Kinds| if wanted.summary { kinds | summed } else { kinds };
     for path in &wanted.output {
         let format = Format::of(path)?;
         let kinds = listed.unwrap_or(format.usual_kinds());
@@ -80,17 +81,6 @@ fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
     }
     Ok(outputs)
 }
-
-/// What the summary counts.
-const SUMMED: Kinds = Kinds {
-    faults: true,
-    tlb: true,
-    frames: true,
-    proc: false,
-    sys: false,
-    traps: false,
-    insn: false,
-};
 
 /// A failure of an output before the run.
 pub fn output_failure(error: OutputError) -> Failure {

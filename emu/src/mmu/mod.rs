@@ -11,6 +11,7 @@ pub mod walk;
 use isa::paging::{Pte, Satp};
 use isa::trap::Exception;
 use isa::{Priv, csr};
+use serde::{Deserialize, Serialize};
 
 pub use pmp::Pmp;
 pub use tables::Tables;
@@ -18,7 +19,8 @@ pub use tlb::{Key, Space, Spaces};
 pub use walk::{Leaf, walk};
 
 /// What is attempted with memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     /// An instruction fetch.
     Fetch,
@@ -31,7 +33,8 @@ pub enum Access {
 /// Why an access was refused. Those up to [`Reason::NeedD`] are page faults, the others access
 /// faults (privileged manual, "Virtual Address Translation Process", "Physical Memory
 /// Protection" and "Physical Memory Attributes").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The address is not canonical for the translation mode.
     NotCanonical,

@@ -12,9 +12,6 @@ use crate::symbols::Symbols;
 use super::quick::QuickMap;
 use super::record::Place;
 
-/// Longest process name that is read.
-const NAME_LEN: u64 = 16;
-
 /// Reads the running process from an xv6-like kernel's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcReader {
@@ -60,11 +57,10 @@ impl ProcReader {
     }
 
     /// Process id and name of what a hart runs; nothing between processes.
-    pub fn current(&self, ram: &Ram, hart: u64) -> Option<(i32, String)> {
+    pub fn current(&self, ram: &Ram, hart: u64) -> Option<(i32, RawName)> {
         let proc = self.proc(ram, hart)?;
         let pid = ram.read::<u32>(proc.checked_add(self.proc_pid)?).ok()? as i32;
-        let name = read_name(ram, proc.checked_add(self.proc_name)?);
-        Some((pid, name))
+        Some((pid, RawName::read(ram, proc.checked_add(self.proc_name)?)))
     }
 
     /// Process id of what a hart runs.
@@ -80,12 +76,22 @@ impl ProcReader {
     }
 }
 
-/// A NUL-terminated name of at most sixteen bytes; what is not printable shows as `?`.
-pub fn read_name(ram: &Ram, pa: u64) -> String {
-    (0..NAME_LEN)
-        .map_while(|i| ram.read::<u8>(pa.checked_add(i)?).ok().filter(|byte| *byte != 0))
-        .map(|byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' })
-        .collect()
+/// A process name as it is in memory: at most sixteen bytes, of which the first zero ends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawName(u128);
+
+impl RawName {
+    /// The name at `pa`; nothing outside of memory.
+    pub fn read(ram: &Ram, pa: u64) -> RawName {
+        let half = |pa: Option<u64>| pa.and_then(|pa| ram.read::<u64>(pa).ok()).unwrap_or(0);
+        RawName(u128::from(half(Some(pa))) | u128::from(half(pa.checked_add(8))) << 64)
+    }
+
+    /// As text; what is not printable shows as `?`.
+    pub fn text(self) -> String {
+        let bytes = self.0.to_le_bytes().into_iter().take_while(|byte| *byte != 0);
+        bytes.map(|byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' }).collect()
+    }
 }
 
 /// A user program's file.
@@ -174,7 +180,8 @@ mod tests {
         ram.write::<u64>(RAM_BASE + 0x100 + 128, proc).expect("inside");
         ram.write::<u32>(proc + 48, 7).expect("inside");
         ram.dma_write(proc + 344, b"cat\0junk").expect("inside");
-        assert_eq!(reader.current(&ram, 1), Some((7, "cat".to_owned())));
+        let current = reader.current(&ram, 1).map(|(pid, name)| (pid, name.text()));
+        assert_eq!(current, Some((7, "cat".to_owned())));
         ram.write::<u64>(proc + 80, RAM_BASE + 0x3000).expect("inside");
         assert_eq!(reader.tables(&ram).collect::<Vec<_>>(), [(7, RAM_BASE + 0x3000)]);
         // Pointers are the guest's: wild ones are nothing, not a panic.

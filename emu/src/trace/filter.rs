@@ -125,7 +125,12 @@ fn known_words(list: &str, bad: impl Fn(&str) -> String) -> Result<Vec<String>, 
 }
 
 impl Filter {
-    /// Whether a record passes. Header and end always do; a word that only faults have (an
+    /// Whether it may let some frames of a run pass and others not.
+    pub fn tells_frames_apart(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.test, Test::Page(_)))
+    }
+
+    /// Whether a record passes; frames that are told apart come one by one. Header and end always do; a word that only faults have (an
     /// outcome, say) holds for no other record.
     pub fn passes(&self, record: &Record) -> bool {
         if matches!(record, Record::Header { .. } | Record::End { .. }) {
@@ -146,7 +151,7 @@ impl Test {
             Test::Pid(pids) => who.and_then(|who| who.pid).is_some_and(|pid| pids.contains(&pid)),
             Test::Name(names) => who
                 .and_then(|who| who.name.as_ref())
-                .is_some_and(|name| names.iter().any(|wanted| wanted == name)),
+                .is_some_and(|name| names.iter().any(|wanted| **wanted == **name)),
             Test::Hart(harts) => record.at().is_some_and(|at| harts.contains(&at.hart)),
             Test::Page(ranges) => address(record)
                 .is_some_and(|va| ranges.iter().any(|(from, to)| (*from..=*to).contains(&va))),
@@ -164,7 +169,7 @@ fn address(record: &Record) -> Option<u64> {
     match record {
         Record::Fault(fault) => Some(fault.va),
         Record::TlbMissed { va, .. } => Some(*va),
-        Record::FrameAllocated(frame) | Record::FrameFreed(frame) => Some(frame.pa),
+        Record::Frames(run) => run.frames.first().map(|frame| frame.0),
         _ => None,
     }
 }
@@ -207,6 +212,12 @@ mod tests {
         for filter in ["pid=6", "store !cow", "killed", "va=4000", "fn=main", "name=s"] {
             assert!(!passes(filter), "{filter}");
         }
+    }
+
+    #[test]
+    fn only_addresses_tell_frames_of_a_run_apart() {
+        let tells = |filter: &str| filter.parse().map(|f: Filter| f.tells_frames_apart());
+        assert_eq!((tells("va=3000"), tells("pid=5 !load")), (Ok(true), Ok(false)));
     }
 
     #[test]

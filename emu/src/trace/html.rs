@@ -3,14 +3,15 @@
 //! This file gathers what the figures need, in bounded memory: long runs are thinned evenly, the
 //! totals stay exact. `report/report.js` draws.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::record::{Fault, Frame, MissCause, Moment, Outcome, Place, Record, Who};
+use super::record::{Change, Fault, Frames, MissCause, Moment, Outcome, Record, Who};
 use super::series::{Bins, Merge, Thinned};
 use super::sink::Sink;
+use super::sites::Sites;
 use super::text;
 
 /// Stretches into which a curve is divided.
@@ -20,8 +21,6 @@ const COARSE: usize = 128;
 /// Processes in the fork tree, and what stands for the others.
 const MAX_PROCESSES: usize = 1 << 14;
 const OTHERS: i64 = -1 << 40;
-/// Code sites that are counted for it.
-const MAX_SITES: usize = 1 << 16;
 /// Source lines in the table of code sites.
 const TOP_LINES: usize = 12;
 
@@ -142,7 +141,7 @@ pub struct Data {
 pub struct Html<W: Write> {
     out: W,
     data: Data,
-    sites: HashMap<Place, (u64, u64)>,
+    sites: Sites<(u64, u64)>,
     written: bool,
 }
 
@@ -175,7 +174,7 @@ impl<W: Write> Html<W> {
             findings: Vec::new(),
             sites: Vec::new(),
         };
-        Html { out, data, sites: HashMap::new(), written: false }
+        Html { out, data, sites: Sites::default(), written: false }
     }
 
     /// What was gathered.
@@ -193,7 +192,7 @@ impl<W: Write> Html<W> {
         }
         let process = self.data.processes.entry(key(who)).or_default();
         if let Some(name) = &who.name {
-            process.name.clone_from(name);
+            name.as_ref().clone_into(&mut process.name);
         } else if process.name.is_empty() {
             process.name = format!("satp {:x}", who.satp);
         }
@@ -226,17 +225,20 @@ impl<W: Write> Html<W> {
             Outcome::Killed => process.killed += 1,
             _ => {}
         }
-        if let Some(site) = self.sites.get_mut(&fault.place) {
+        if let Some(site) = self.sites.at(&fault.place) {
             (site.0, site.1) = (site.0 + 1, site.1 + cost);
-        } else if self.sites.len() < MAX_SITES {
-            self.sites.insert(fault.place.clone(), (1, cost));
         }
     }
 
-    fn frame(&mut self, frame: &Frame, owner: i64) {
-        let at = frame.at.insns;
-        self.data.free.add(at, Free(frame.free, frame.free, frame.free));
-        self.data.frames.add(at, Owners(BTreeMap::from([(frame.pa >> 12, owner)])));
+    fn frames(&mut self, run: &Frames) {
+        let owner = match run.change {
+            Change::Allocated => key(&run.who),
+            Change::Freed => 0,
+        };
+        for (pa, at, free) in run.each() {
+            self.data.free.add(at.insns, Free(free, free, free));
+            self.data.frames.add(at.insns, Owners(BTreeMap::from([(pa >> 12, owner)])));
+        }
     }
 
     fn mark(&mut self, at: &Moment, who: &Who, text: String) {
@@ -246,7 +248,7 @@ impl<W: Write> Html<W> {
     /// The most frequent code sites, with the text of their source lines where those are there.
     fn top_sites(&self) -> Vec<Site> {
         let mut lines: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-        for (place, (faults, insns)) in &self.sites {
+        for (place, (faults, insns)) in self.sites.iter() {
             let function = place.function.clone().unwrap_or_else(|| format!("{:#x}", place.pc));
             let line = lines.entry((place.file.as_deref(), place.line, function)).or_default();
             *line = (line.0 + faults, line.1 + insns);
@@ -286,11 +288,10 @@ impl<W: Write> Sink for Html<W> {
                 (totals.harts, totals.ram, totals.ram_start) = (*harts, *ram, *ram_start);
             }
             Record::Fault(fault) => self.fault(fault),
-            Record::FrameAllocated(frame) => self.frame(frame, key(&frame.who)),
-            Record::FrameFreed(frame) => self.frame(frame, 0),
+            Record::Frames(run) => self.frames(run),
             Record::Forked { at, who, child } => {
                 self.process(who);
-                let name = who.name.clone().unwrap_or_default();
+                let name = who.name.as_deref().unwrap_or_default().to_owned();
                 let parent = Some(key(who));
                 let process = Process { name, parent, ..Process::default() };
                 if self.data.processes.len() < MAX_PROCESSES {

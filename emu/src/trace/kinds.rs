@@ -40,7 +40,7 @@ impl Kinds {
     pub fn include(&self, record: &Record) -> bool {
         match record {
             Record::Fault(_) => self.faults,
-            Record::FrameAllocated(_) | Record::FrameFreed(_) => self.frames,
+            Record::Frames(_) => self.frames,
             Record::ProcSwitched { .. }
             | Record::Forked { .. }
             | Record::Execed { .. }

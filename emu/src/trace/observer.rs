@@ -99,6 +99,7 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
     const INSNS: bool = EVERY;
     const ACCESSES: bool = EVERY;
     const WALKS: bool = EVERY;
+    const FENCES: bool = EVERY;
     const PROBES: bool = true;
 
     fn probes(&self) -> Vec<u64> {

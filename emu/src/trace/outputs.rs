@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use super::file::LineFile;
 use super::filter::Filter;
 use super::html::Html;
+use super::json_lines::JsonLines;
 use super::kinds::Kinds;
 use super::perfetto::Perfetto;
 use super::record::Record;
-use super::sink::{JsonLines, Sink};
+use super::sink::Sink;
 use super::text::Text;
 
 /// Why an output failed.
@@ -147,6 +148,15 @@ impl Outputs {
 
     /// Hands a record to every output that wants its kind.
     pub fn record(&mut self, record: &Record) {
+        match record {
+            Record::Frames(run) if self.filter.tells_frames_apart() => {
+                run.singly().for_each(|frame| self.passed_on(&Record::Frames(frame)));
+            }
+            _ => self.passed_on(record),
+        }
+    }
+
+    fn passed_on(&mut self, record: &Record) {
         if self.filter.passes(record) {
             self.each(|output| {
                 if output.kinds.include(record) { output.sink.record(record) } else { Ok(()) }

@@ -94,7 +94,8 @@ impl<W: Write> Perfetto<W> {
             None => self.running.remove(&at.hart),
         };
         let Some((since, who)) = last else { return Ok(()) };
-        let name = who.name.clone().unwrap_or_else(|| format!("satp {:x}", who.satp));
+        let name =
+            who.name.as_deref().map_or_else(|| format!("satp {:x}", who.satp), str::to_owned);
         self.event(&json!({
             "ph": "X", "pid": HARTS, "tid": at.hart, "ts": us(since.ns),
             "dur": us(at.ns.saturating_sub(since.ns)), "name": name, "args": {"pid": who.pid},
@@ -137,8 +138,8 @@ impl<W: Write> Sink for Perfetto<W> {
                 })
             }
             Record::Fault(fault) => self.fault(fault),
-            Record::FrameAllocated(frame) | Record::FrameFreed(frame) => {
-                self.free_pages(&frame.at, frame.free)
+            Record::Frames(run) => {
+                run.each().try_for_each(|(_, at, free)| self.free_pages(&at, free))
             }
             Record::ProcSwitched { at, who } => self.switch(at, Some(who)),
             Record::Forked { at, who, child } => self.mark(at, who, &format!("fork {child}")),
@@ -151,7 +152,7 @@ impl<W: Write> Sink for Perfetto<W> {
             Record::Exited { at, who, status } => self.mark(at, who, &format!("exit {status}")),
             Record::Syscall { at, who, number, call, result, returned, .. } => {
                 let track = self.track(who)?;
-                let name = call.clone().unwrap_or_else(|| format!("syscall {number}"));
+                let name = call.clone().unwrap_or_else(|| format!("syscall {number}").into());
                 let args = json!({"result": result.map(|value| value as i64)});
                 let end = returned.unwrap_or(at.ns);
                 self.slice(track, at, end.saturating_sub(at.ns), &name, args)

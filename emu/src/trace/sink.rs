@@ -1,6 +1,6 @@
-//! Where records go: one interface for every output, and the JSON Lines output.
+//! Where records go, one interface for every output, and how a saved trace is read.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 
 use super::record::Record;
 
@@ -12,32 +12,6 @@ pub trait Sink {
 
     /// Writes what is still held back. Called once, also after a run that was cut short.
     fn finish(&mut self) -> io::Result<()>;
-}
-
-/// JSON Lines: one record a line, nothing lost.
-pub struct JsonLines<W: Write> {
-    out: W,
-    line: Vec<u8>,
-}
-
-impl<W: Write> JsonLines<W> {
-    /// Writes to `out`, which should be buffered.
-    pub fn new(out: W) -> JsonLines<W> {
-        JsonLines { out, line: Vec::new() }
-    }
-}
-
-impl<W: Write> Sink for JsonLines<W> {
-    fn record(&mut self, record: &Record) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, record)?;
-        self.line.push(b'\n');
-        self.out.write_all(&self.line)
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
 
 /// Why a saved trace cannot be read.

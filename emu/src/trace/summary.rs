@@ -1,9 +1,11 @@
 //! The summary at the end of a run: what the faults were, what they cost, who had them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use super::record::{Fault, FreePages, MissCause, Place, Record, TlbTally};
+use super::record::{Fault, FreePages, MissCause, Record, TlbTally};
+use super::sites::Sites;
 use super::text;
 
 /// Rows of a "top" table.
@@ -12,6 +14,9 @@ const TOP: usize = 10;
 const MAX_ROWS: usize = 1 << 16;
 /// Names that a process has in its life, as far as they are told apart.
 const MAX_NAMES: usize = 16;
+
+/// A process's name, as far as it is known.
+type Name = Option<Arc<str>>;
 
 /// How many, and how many instructions they took.
 #[derive(Clone, Copy, Default)]
@@ -33,11 +38,11 @@ impl Tally {
 pub struct Summary {
     outcomes: BTreeMap<&'static str, Tally>,
     histogram: BTreeMap<u32, u64>,
-    processes: BTreeMap<Option<i32>, Vec<(Option<String>, Tally)>>,
-    sites: HashMap<Place, Tally>,
+    processes: BTreeMap<Option<i32>, Vec<(Name, Tally)>>,
+    sites: Sites<Tally>,
     pages: BTreeMap<u64, Tally>,
     misses: BTreeMap<MissCause, u64>,
-    missing: BTreeMap<(Option<i32>, String), Tally>,
+    missing: BTreeMap<(Option<i32>, Name), Tally>,
     missed: BTreeMap<u64, Tally>,
     free: Option<FreePages>,
     tlbs: Vec<(String, TlbTally, TlbTally)>,
@@ -63,8 +68,7 @@ impl Summary {
             Record::Fault(fault) => self.fault(fault),
             Record::TlbMissed { cause, who, va, .. } => {
                 *self.misses.entry(*cause).or_default() += 1;
-                let name = who.name.clone().unwrap_or_else(|| "-".to_owned());
-                count(&mut self.missing, (who.pid, name), 0);
+                count(&mut self.missing, (who.pid, who.name.clone()), 0);
                 count(&mut self.missed, va & !0xfff, 0);
             }
             Record::TlbCounted { config, insts, data, .. } if self.tlbs.len() < MAX_ROWS => {
@@ -86,17 +90,15 @@ impl Summary {
         }
         if self.processes.len() < MAX_ROWS || self.processes.contains_key(&fault.who.pid) {
             let rows = self.processes.entry(fault.who.pid).or_default();
-            let name = fault.who.name.as_deref();
-            if let Some((_, row)) = rows.iter_mut().find(|(known, _)| known.as_deref() == name) {
+            let name = &fault.who.name;
+            if let Some((_, row)) = rows.iter_mut().find(|(known, _)| known == name) {
                 row.add(cost);
             } else if rows.len() < MAX_NAMES {
-                rows.push((name.map(str::to_owned), Tally { count: 1, insns: cost }));
+                rows.push((name.clone(), Tally { count: 1, insns: cost }));
             }
         }
-        if let Some(row) = self.sites.get_mut(&fault.place) {
+        if let Some(row) = self.sites.at(&fault.place) {
             row.add(cost);
-        } else if self.sites.len() < MAX_ROWS {
-            self.sites.insert(fault.place.clone(), Tally { count: 1, insns: cost });
         }
         count(&mut self.pages, fault.va & !0xfff, cost);
     }
@@ -262,14 +264,14 @@ impl Summary {
     fn report_tops(&self, text: &mut String) -> std::fmt::Result {
         let processes = self.processes.iter().flat_map(|(pid, names)| {
             let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-            let row = move |(name, row): &(Option<String>, Tally)| {
+            let row = move |(name, row): &(Name, Tally)| {
                 (format!("{pid:>4} {}", name.as_deref().unwrap_or("-")), *row)
             };
             names.iter().map(row)
         });
         top(text, "By process", "faults", processes)?;
         let mut sites: BTreeMap<String, Tally> = BTreeMap::new();
-        for (place, row) in &self.sites {
+        for (place, row) in self.sites.iter() {
             let mut site = text::function(place);
             if let (Some(file), Some(line)) = (&place.file, place.line) {
                 let _ = write!(site, " ({}:{line})", text::short_file(file));
@@ -282,7 +284,7 @@ impl Summary {
         top(text, "By page", "faults", self.pages.iter().map(paged))?;
         let missing = self.missing.iter().map(|((pid, name), row)| {
             let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-            (format!("{pid:>4} {name}"), *row)
+            (format!("{pid:>4} {}", name.as_deref().unwrap_or("-")), *row)
         });
         top(text, "TLB misses by process", "misses", missing)?;
         top(text, "TLB misses by page", "misses", self.missed.iter().map(paged))

@@ -3,11 +3,13 @@
 //! A fault line is at most 118 columns wide, can be searched with grep, and is the same in every
 //! run of the same command.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
+use super::line::Line;
 use super::outputs::Look;
 use super::record::{
-    Access, Fault, Frame, MissCause, Moment, Outcome, Place, Reason, Record, Via, Who,
+    Access, Change, Fault, Frames, MissCause, Moment, Outcome, Place, Reason, Record, Via, Who,
 };
 use super::sink::Sink;
 use super::summary::Summary;
@@ -26,13 +28,15 @@ pub struct Text<W: Write> {
     colour: bool,
     look: Look,
     headed: bool,
+    line: Line,
     summary: Summary,
 }
 
 impl<W: Write> Text<W> {
     /// Writes to `out`; `colour` adds terminal colours.
     pub fn new(out: W, colour: bool, look: Look) -> Text<W> {
-        Text { out, colour, look, headed: false, summary: Summary::default() }
+        let (line, summary) = (Line::default(), Summary::default());
+        Text { out, colour, look, headed: false, line, summary }
     }
 }
 
@@ -42,20 +46,31 @@ impl<W: Write> Sink for Text<W> {
         if !self.look.lines {
             return Ok(());
         }
-        if let Record::Fault(fault) = record {
-            if !std::mem::replace(&mut self.headed, true) {
-                writeln!(self.out, "{}", heading())?;
+        let line = &mut self.line;
+        line.clear();
+        match record {
+            Record::Fault(fault) => {
+                if !std::mem::replace(&mut self.headed, true) {
+                    line.text(&heading()).text("\n");
+                }
+                match colour_of(&fault.outcome).filter(|_| self.colour) {
+                    Some(code) => line
+                        .text("\x1b[")
+                        .text(code)
+                        .text("m")
+                        .fault_columns(fault)
+                        .text("\x1b[0m\n"),
+                    None => line.fault_columns(fault).text("\n"),
+                };
             }
-            let line = fault_line(fault);
-            return match colour_of(&fault.outcome).filter(|_| self.colour) {
-                Some(code) => writeln!(self.out, "\x1b[{code}m{line}\x1b[0m"),
-                None => writeln!(self.out, "{line}"),
-            };
+            Record::Frames(run) => line.frames_lines(run),
+            _ => {
+                if let Some(text) = event_line(record) {
+                    line.text(&text).text("\n");
+                }
+            }
         }
-        match event_line(record) {
-            Some(line) => writeln!(self.out, "{line}"),
-            None => Ok(()),
-        }
+        self.out.write_all(line.bytes())
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -78,46 +93,131 @@ fn colour_of(outcome: &Outcome) -> Option<&'static str> {
 
 /// One fault in fixed columns, without the end of line.
 pub fn fault_line(fault: &Fault) -> String {
-    let cost = fault.cost.map_or_else(|| "-".to_owned(), |cost| cost.to_string());
-    let free = fault.free.map_or_else(|| "-".to_owned(), |free| free.to_string());
-    let access = match fault.via {
-        Via::Trap => access_word(fault.access).to_owned(),
-        Via::Syscall { .. } => format!("{}*", access_word(fault.access)),
-    };
-    format!(
-        "{} {:<7} {:<6} {:>10} {:<19} {} L{} {:<6} {:<26} {:>5} {:>6}",
-        head(&fault.at, &fault.who),
-        clip(fault.who.name.as_deref().unwrap_or("-"), 7),
-        access,
-        address(fault.va),
-        clip(&function(&fault.place), 19),
-        pte_bits(fault.pte),
-        fault.level,
-        why(fault),
-        clip(&outcome(fault), 26),
-        cost,
-        free,
-    )
+    let mut line = Line::default();
+    line.fault_columns(fault);
+    line.into()
 }
 
-/// An address in at most ten columns: long ones keep both ends.
-fn address(va: u64) -> String {
-    let text = format!("{va:x}");
-    match text.len() {
-        ..=10 => text,
-        long => format!("{}.{}", &text[..1], &text[long - 8..]),
+/// Records as lines.
+impl Line {
+    fn fault_columns(&mut self, fault: &Fault) -> &mut Line {
+        self.head(&fault.at, &fault.who);
+        let trapped = if fault.via == Via::Trap { "" } else { "*" };
+        self.left(6, |access| access.text(access_word(fault.access)).text(trapped));
+        self.text(" ").right(10, |va| va.address(fault.va));
+        self.text(" ").left(19, |at| at.function(&fault.place));
+        self.text(" ").text(&pte_bits(fault.pte));
+        self.text(" L").decimal(fault.level);
+        self.text(" ").left(6, |word| word.text(why(fault)));
+        self.text(" ").left(26, |what| what.outcome(fault));
+        self.text(" ").right(5, |cost| cost.number_or_dash(fault.cost));
+        self.text(" ").right(6, |free| free.number_or_dash(fault.free))
+    }
+
+    /// Time in seconds, hart, process id and name.
+    fn head(&mut self, at: &Moment, who: &Who) -> &mut Line {
+        self.right(8, |time| time.seconds(at.ns)).text(" ").decimal(at.hart).text(" ");
+        self.right(3, |pid| pid.number_or_dash(who.pid)).text(" ");
+        self.left(7, |name| name.clipped(who.name.as_deref().unwrap_or("-"), 7)).text(" ")
+    }
+
+    /// Seconds with microseconds, eight columns up to 9.999999 s.
+    fn seconds(&mut self, ns: u64) -> &mut Line {
+        let micros = ns / 1_000 % 1_000_000;
+        self.decimal(ns / 1_000_000_000).text(".");
+        for least in [100_000, 10_000, 1_000, 100, 10] {
+            self.text(if micros < least { "0" } else { "" });
+        }
+        self.decimal(micros)
+    }
+
+    fn number_or_dash(&mut self, number: Option<impl itoa::Integer>) -> &mut Line {
+        match number {
+            Some(number) => self.decimal(number),
+            None => self.text("-"),
+        }
+    }
+
+    /// An address in at most ten columns: long ones keep both ends.
+    fn address(&mut self, va: u64) -> &mut Line {
+        const SHORT: u32 = 10;
+        match (64 - va.leading_zeros()).div_ceil(4) {
+            ..=SHORT => self.hex(va, 1),
+            long => self.hex(va >> (4 * (long - 1)), 1).text(".").hex(va & 0xffff_ffff, 8),
+        }
+    }
+
+    /// `function+0x12` in at most 19 columns, or the bare address.
+    fn function(&mut self, place: &Place) -> &mut Line {
+        match (&place.function, place.offset) {
+            (Some(function), Some(offset)) => {
+                let digits = (64 - offset.leading_zeros()).div_ceil(4).max(1) as usize;
+                let width = 19usize.saturating_sub("+0x".len() + digits).max(1);
+                self.clipped(&short_name(function), width).text("+0x").hex(offset, 1)
+            }
+            (Some(function), None) => self.clipped(&short_name(function), 19),
+            _ => self.hex(place.pc, 1),
+        }
+    }
+
+    /// A run of frames, as many to a line as fit; each line tells when its first was, and how many
+    /// pages are free after its last.
+    fn frames_lines(&mut self, run: &Frames) {
+        const EACH: usize = 8;
+        let word = match run.change {
+            Change::Allocated => "alloc  ",
+            Change::Freed => "free   ",
+        };
+        let mut each = run.each().peekable();
+        while let Some((first, at, mut free)) = each.next() {
+            self.head(&at, &run.who).text(word).hex(first >> 12, 1);
+            for _ in 1..EACH {
+                let Some((pa, _, after)) = each.next() else { break };
+                free = after;
+                self.text(" ").hex(pa >> 12, 1);
+            }
+            self.text(", ").decimal(free).text(" free");
+            if let Some(caller) = &run.caller {
+                self.text(" by ").function(caller);
+            }
+            self.text("\n");
+        }
+    }
+
+    /// What became of a fault, in words; frames are physical page numbers.
+    fn outcome(&mut self, fault: &Fault) -> &mut Line {
+        let frame = |pa: u64| pa >> 12;
+        match &fault.outcome {
+            Outcome::Zeroed { pa } => self.text("zeroed ").hex(frame(*pa), 1),
+            Outcome::Copied { from, to, refs } => {
+                self.text("copied ").hex(frame(*from), 1).text(">").hex(frame(*to), 1);
+                match refs {
+                    Some(refs) => {
+                        self.text(" rc ").decimal(*refs).text(">").decimal(refs.saturating_sub(1))
+                    }
+                    None => self,
+                }
+            }
+            Outcome::MadeWritable { pa } => {
+                self.text("writable ").hex(frame(*pa), 1).text(" (last)")
+            }
+            Outcome::Joined { pa } => self.text("joined ").hex(frame(*pa), 1),
+            Outcome::Filled { pa } => self.text("filled ").hex(frame(*pa), 1),
+            Outcome::Remapped { pa, .. } => self.text("remapped ").hex(frame(*pa), 1),
+            Outcome::Spurious => self.text("spurious"),
+            Outcome::Unresolved => self.text("UNRESOLVED"),
+            Outcome::Refused => self.text("refused ").text(refusal(fault)),
+            Outcome::Killed => self.text("KILLED ").text(refusal(fault)),
+            Outcome::NeverReturned => self.text("never returned"),
+        }
     }
 }
 
-/// Time in seconds, hart and process id.
-fn head(at: &Moment, who: &Who) -> String {
-    let pid = who.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-    format!("{:>8} {} {:>3}", seconds(at.ns), at.hart, pid)
-}
-
-/// Seconds with microseconds, eight columns up to 9.999999 s.
+/// Seconds with microseconds.
 pub fn seconds(ns: u64) -> String {
-    format!("{}.{:06}", ns / 1_000_000_000, ns / 1_000 % 1_000_000)
+    let mut line = Line::default();
+    line.seconds(ns);
+    line.into()
 }
 
 /// The access as a word.
@@ -131,20 +231,17 @@ pub fn access_word(access: Access) -> &'static str {
 
 /// `function+0x12`, or the bare address.
 pub fn function(place: &Place) -> String {
-    match (&place.function, place.offset) {
-        (Some(function), Some(offset)) => {
-            let offset = format!("+0x{offset:x}");
-            let name = clip(&short_name(function), 19usize.saturating_sub(offset.len()));
-            format!("{name}{offset}")
-        }
-        (Some(function), None) => short_name(function),
-        _ => format!("{:x}", place.pc),
-    }
+    let mut line = Line::default();
+    line.function(place);
+    line.into()
 }
 
 /// A function's own name, without the modules and types around it. A closure keeps the name of
 /// the function that it is in.
-fn short_name(function: &str) -> String {
+fn short_name(function: &str) -> Cow<'_, str> {
+    if !function.contains("::") {
+        return function.into();
+    }
     let (mut depth, mut start, mut parts) = (0u32, 0, Vec::new());
     for (at, byte) in function.bytes().enumerate() {
         match byte {
@@ -161,7 +258,7 @@ fn short_name(function: &str) -> String {
     parts.retain(|part| !part.is_empty() && !part.starts_with('<'));
     let closures = parts.iter().rev().take_while(|part| part.starts_with('{')).count();
     let own = parts.len().saturating_sub(closures + 1);
-    if parts.is_empty() { function.to_owned() } else { parts[own..].concat() }
+    if parts.is_empty() { function.into() } else { parts[own..].concat().into() }
 }
 
 /// A source file's name with the folder that it is in.
@@ -201,27 +298,9 @@ pub fn why(fault: &Fault) -> &'static str {
         (Reason::Misaligned, _) => "align",
         (Reason::NeedA, _) => "needA",
         (Reason::NeedD, _) => "needD",
-    }
-}
-
-/// What became of it, in words; frames are physical page numbers.
-fn outcome(fault: &Fault) -> String {
-    let frame = |pa: u64| pa >> 12;
-    match &fault.outcome {
-        Outcome::Zeroed { pa } => format!("zeroed {:x}", frame(*pa)),
-        Outcome::Copied { from, to, refs } => {
-            let refs = refs.map_or(String::new(), |n| format!(" rc {n}>{}", n.saturating_sub(1)));
-            format!("copied {:x}>{:x}{refs}", frame(*from), frame(*to))
-        }
-        Outcome::MadeWritable { pa } => format!("writable {:x} (last)", frame(*pa)),
-        Outcome::Joined { pa } => format!("joined {:x}", frame(*pa)),
-        Outcome::Filled { pa } => format!("filled {:x}", frame(*pa)),
-        Outcome::Remapped { pa, .. } => format!("remapped {:x}", frame(*pa)),
-        Outcome::Spurious => "spurious".to_owned(),
-        Outcome::Unresolved => "UNRESOLVED".to_owned(),
-        Outcome::Refused => format!("refused {}", refusal(fault)),
-        Outcome::Killed => format!("KILLED {}", refusal(fault)),
-        Outcome::NeverReturned => "never returned".to_owned(),
+        // Access faults, which are no page faults.
+        (Reason::Pmp | Reason::TablePmp, _) => "pmp",
+        (Reason::NoDevice | Reason::TableNotMemory, _) => "nowhere",
     }
 }
 
@@ -244,22 +323,25 @@ pub fn refusal(fault: &Fault) -> &'static str {
         (_, Reason::Misaligned) => "misaligned superpage",
         (_, Reason::NeedA) => "accessed bit clear",
         (_, Reason::NeedD) => "dirty bit clear",
+        (_, Reason::Pmp | Reason::TablePmp) => "protected",
+        (_, Reason::NoDevice | Reason::TableNotMemory) => "no memory",
     }
 }
 
 /// A line for everything but faults; nothing for what only files need.
 fn event_line(record: &Record) -> Option<String> {
     let (at, who) = (record.at()?, record.who().cloned().unwrap_or_default());
-    let name = clip(who.name.as_deref().unwrap_or("-"), 7);
-    let line =
-        |word: &str, rest: String| Some(format!("{} {name:<7} {word:<6} {rest}", head(&at, &who)));
+    let line = |word: &str, rest: String| {
+        let mut line = Line::default();
+        line.head(&at, &who).left(6, |column| column.text(word)).text(" ").text(&rest);
+        Some(line.into())
+    };
     match record {
         Record::Header { .. }
         | Record::Fault(_)
+        | Record::Frames(_)
         | Record::TlbCounted { .. }
         | Record::End { .. } => None,
-        Record::FrameAllocated(frame) => line("alloc", frame_text(frame)),
-        Record::FrameFreed(frame) => line("free", frame_text(frame)),
         Record::ProcSwitched { .. } => line("switch", format!("satp {:x}", who.satp)),
         Record::Forked { child, .. } => line("fork", format!("child {child}")),
         Record::Execed { .. } => line("exec", String::new()),
@@ -282,12 +364,6 @@ fn event_line(record: &Record) -> Option<String> {
             Some(format!("{} {pc:>10x} {bits:08x} {text}", at.hart))
         }
     }
-}
-
-fn frame_text(frame: &Frame) -> String {
-    let caller =
-        frame.caller.as_ref().map_or(String::new(), |place| format!(" by {}", function(place)));
-    format!("frame {:x}, {} free{caller}", frame.pa >> 12, frame.free)
 }
 
 fn syscall_text(
@@ -314,28 +390,23 @@ pub fn miss_word(cause: MissCause) -> &'static str {
     }
 }
 
-/// At most `width` characters; a cut shows as a full stop.
-fn clip(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).chain(['.']).collect()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::trace::record::Frame;
 
     pub(crate) fn sample() -> Fault {
         Fault {
             at: Moment { ns: 412_331_000, insns: 400, hart: 0 },
             who: Who { pid: Some(5), name: Some("sh".into()), satp: 1 },
-            place: Place {
+            place: Arc::new(Place {
                 pc: 0x13a,
                 function: Some("run_pipe".into()),
                 offset: Some(0x3a),
                 ..Place::default()
-            },
+            }),
             user: true,
             access: Access::Store,
             va: 0x3f58,
@@ -366,8 +437,11 @@ pub(crate) mod tests {
     fn lines_keep_their_width_whatever_the_names() {
         let mut fault = sample();
         fault.who.name = Some("a-very-long-name".into());
-        fault.place.function = Some("some::very::long::path::to::a::function".into());
-        fault.place.offset = Some(0x12345);
+        fault.place = Arc::new(Place {
+            function: Some("some::very::long::path::to::a::function".into()),
+            offset: Some(0x12345),
+            ..Place::default()
+        });
         fault.va = u64::MAX >> 26;
         assert!(fault_line(&fault).chars().count() <= 118, "{}", fault_line(&fault));
         assert!(fault_line(&fault).contains(" function+0x12345"));
@@ -381,6 +455,27 @@ pub(crate) mod tests {
             assert_eq!(short_name(long), short);
         }
         assert!(heading().chars().count() <= 118);
+    }
+
+    #[test]
+    fn frames_fill_lines_that_keep_their_width() {
+        let fault = sample();
+        let run = Frames {
+            change: Change::Freed,
+            at: fault.at,
+            who: fault.who,
+            free: 31_987,
+            caller: Some(fault.place),
+            frames: (0..9).map(|i| Frame(0x8_7fff_f000 + 4096 * i, 100 * i, 1000 * i)).collect(),
+        };
+        let mut line = Line::default();
+        line.frames_lines(&run);
+        let text = String::from(line);
+        assert!(text.lines().all(|line| line.chars().count() <= 118), "{text}");
+        let first = "0.412331 0   5 sh      free   87ffff 880000 880001 880002 880003 880004 880005 \
+                     880006, 31986 free by run_pipe+0x3a";
+        let last = "0.412339 0   5 sh      free   880007, 31987 free by run_pipe+0x3a";
+        assert_eq!(text.lines().collect::<Vec<_>>(), [first, last]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Faults between trap and return.
 
+use std::sync::Arc;
+
 use isa::Priv;
 
-use super::infer::{access, outcome, reason, reason_of};
+use super::infer::{outcome, reason_of};
 use super::{Tracer, key_of};
 use crate::events::View;
 use crate::trace::peek;
-use crate::trace::record::{Access, Fault, Outcome, Place, Reason, Via, Who};
+use crate::trace::record::{Access, Fault, Moment, Outcome, Place, Reason, Record, Via, Who};
 
 /// Where a fault can be open: in a process's own code, in the kernel's on its behalf, or in a
 /// system call that walks the table by itself.
@@ -32,6 +34,29 @@ pub(super) struct Open {
     retired: u64,
 }
 
+/// A fault of user code of which nothing is known yet but what was attempted.
+fn begun(at: Moment, who: Who, place: Arc<Place>, va: u64, access: Access, via: Via) -> Fault {
+    Fault {
+        at,
+        who,
+        place,
+        user: true,
+        access,
+        va,
+        reason: Reason::Invalid,
+        level: 0,
+        pte: 0,
+        via,
+        outcome: Outcome::NeverReturned,
+        cost: None,
+        returned: None,
+        allocated: 0,
+        freed: 0,
+        free: None,
+        class: None,
+    }
+}
+
 impl Tracer {
     pub(super) fn open_fault(&mut self, view: &View, pc: u64, from: Priv) {
         self.fault_traps += 1;
@@ -47,26 +72,14 @@ impl Tracer {
         if user {
             self.harts[view.hart.id].handling = Some(key);
         }
+        let before = peek::look(view.ram(), satp, refused.va).unwrap_or_default();
         let fault = Fault {
-            at,
-            who,
-            place: Place::clone(&place),
             user,
-            access: access(refused.access),
-            va: refused.va,
-            reason: reason(refused.reason),
+            reason: refused.reason,
             level: u32::from(refused.level),
             pte: refused.pte.0,
-            via: Via::Trap,
-            outcome: Outcome::NeverReturned,
-            cost: None,
-            returned: None,
-            allocated: 0,
-            freed: 0,
-            free: None,
-            class: None,
+            ..begun(at, who, place, refused.va, refused.access, Via::Trap)
         };
-        let before = peek::look(view.ram(), satp, refused.va).unwrap_or_default();
         let retired = view.hart.retired();
         let open =
             Open { fault, satp, before, allocated: Vec::new(), refs: None, soft: false, retired };
@@ -114,33 +127,17 @@ impl Tracer {
         if !self.kinds.faults || self.open.contains_key(&Slot::User(key)) {
             return None;
         }
-        let call = self.calls.get(&key)?;
+        let call = self.calls.of(key)?;
         let via = Via::Syscall { number: call.number, name: call.name() };
         let (pc, space) = (call.pc, call.satp);
         let who = Who { satp: space, ..self.who(view) };
-        let place = Place::clone(&self.place(view.ram(), pc, space, true));
+        let place = self.place(view.ram(), pc, space, true);
+        let canonical = peek::is_canonical(satp, va);
         let fault = Fault {
-            at: self.moment(view),
-            who,
-            place,
-            user: true,
-            access,
-            va,
-            reason: if peek::is_canonical(satp, va) {
-                reason_of(before.pte, access)
-            } else {
-                Reason::NotCanonical
-            },
+            reason: if canonical { reason_of(before.pte, access) } else { Reason::NotCanonical },
             level: before.level,
             pte: before.pte,
-            via,
-            outcome: Outcome::NeverReturned,
-            cost: None,
-            returned: None,
-            allocated: 0,
-            freed: 0,
-            free: None,
-            class: None,
+            ..begun(self.moment(view), who, place, va, access, via)
         };
         let retired = view.hart.retired();
         Some(Open { fault, satp, before, allocated: Vec::new(), refs: None, soft: true, retired })
@@ -156,6 +153,9 @@ impl Tracer {
 
     /// The fault that a hart is busy with.
     pub(super) fn handled(&mut self, view: &View) -> Option<&mut Open> {
+        if self.open.is_empty() {
+            return None;
+        }
         let key = self.key(view);
         let slots = [Slot::Soft(key), Slot::Kernel(view.hart.id), Slot::User(key)];
         let slot = slots.into_iter().find(|slot| self.open.contains_key(slot))?;
@@ -164,21 +164,25 @@ impl Tracer {
 
     /// The process is back in user mode.
     pub(super) fn user_returned(&mut self, view: &View, key: i64) {
-        let Some(mut open) = self.open.remove(&Slot::User(key)) else { return };
+        if self.open.is_empty() {
+            return;
+        }
+        let Some(open) = self.open.remove(&Slot::User(key)) else { return };
         let same_space = view.hart.csr.satp.bits() == open.satp;
         let same_place = view.hart.ctx.pc == open.fault.place.pc;
         if same_space && (same_place || open.fault.who.pid.is_some()) {
             self.finish(view, open);
         } else {
             // Something else runs there: what faulted is gone.
-            open.fault.outcome = Outcome::Killed;
-            open.fault.free = self.free;
-            self.emit_fault(open.fault);
+            self.killed(open);
         }
     }
 
     /// The kernel goes on behind a trap of its own.
     pub(super) fn kernel_returned(&mut self, view: &View) {
+        if self.open.is_empty() {
+            return;
+        }
         let slot = Slot::Kernel(view.hart.id);
         let returns = |open: &Open| open.fault.place.pc == view.hart.ctx.pc;
         if self.open.get(&slot).is_some_and(returns)
@@ -201,12 +205,16 @@ impl Tracer {
     /// The process ends: so do its faults.
     pub(super) fn close_killed(&mut self, key: i64) {
         for slot in [Slot::Soft(key), Slot::User(key)] {
-            if let Some(mut open) = self.open.remove(&slot) {
-                open.fault.outcome = Outcome::Killed;
-                open.fault.free = self.free;
-                self.emit_fault(open.fault);
+            if let Some(open) = self.open.remove(&slot) {
+                self.killed(open);
             }
         }
+    }
+
+    fn killed(&mut self, mut open: Open) {
+        open.fault.outcome = Outcome::Killed;
+        open.fault.free = self.free;
+        self.emit_fault(open.fault);
     }
 
     /// Nothing comes any more.
@@ -219,6 +227,6 @@ impl Tracer {
     }
 
     pub(super) fn emit_fault(&mut self, fault: Fault) {
-        self.outputs.record(&crate::trace::record::Record::Fault(fault));
+        self.emit(&Record::Fault(fault));
     }
 }

@@ -6,8 +6,8 @@ use isa::Priv;
 use super::Tracer;
 use super::infer::class_name;
 use crate::events::View;
-use crate::trace::awareness::read_name;
-use crate::trace::record::{Access, Record, Who};
+use crate::trace::awareness::RawName;
+use crate::trace::record::{Access, Moment, Record, Who};
 
 impl Tracer {
     pub(super) fn hint(&mut self, view: &View, kind: i32) {
@@ -19,18 +19,18 @@ impl Tracer {
         let [a0, a1, a2] = [10, 11, 12].map(|register| view.hart.x(register));
         match kind {
             Hint::ProcSwitched => {
-                let name = Some(read_name(view.ram(), a1));
+                let name = Some(RawName::read(view.ram(), a1).text().into());
                 let who = Who { pid: Some(a0 as i32), name, satp: a2 };
                 self.process_hint(view, who, |at, who| Record::ProcSwitched { at, who });
             }
             Hint::Execed => {
-                let name = Some(read_name(view.ram(), a1));
+                let name = Some(RawName::read(view.ram(), a1).text().into());
                 let who = Who { pid: Some(a0 as i32), name, ..self.who(view) };
                 self.process_hint(view, who, |at, who| Record::Execed { at, who });
             }
             Hint::Forked if self.kinds.proc => {
                 let (at, who, child) = (self.moment(view), self.who(view), a1 as i32);
-                self.outputs.record(&Record::Forked { at, who, child });
+                self.emit(&Record::Forked { at, who, child });
             }
             Hint::Exited => {
                 let who = Who { pid: Some(a0 as i32), ..self.who(view) };
@@ -59,23 +59,18 @@ impl Tracer {
             }
             Hint::Mark => {
                 let (at, who) = (self.moment(view), self.who(view));
-                self.outputs.record(&Record::Mark { at, who, values: [a0, a1, a2] });
+                self.emit(&Record::Mark { at, who, values: [a0, a1, a2] });
             }
             // Known from the traps themselves.
             Hint::Forked | Hint::SyscallEntered | Hint::SyscallReturned => {}
         }
     }
 
-    fn process_hint(
-        &mut self,
-        view: &View,
-        who: Who,
-        record: impl Fn(crate::trace::record::Moment, Who) -> Record,
-    ) {
-        self.harts[view.hart.id].hinted = Some(who.clone());
+    fn process_hint(&mut self, view: &View, who: Who, record: impl Fn(Moment, Who) -> Record) {
+        self.harts[view.hart.id].hinted(who.clone());
         if self.kinds.proc {
             let at = self.moment(view);
-            self.outputs.record(&record(at, who));
+            self.emit(&record(at, who));
         }
     }
 }

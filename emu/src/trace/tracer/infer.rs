@@ -5,7 +5,7 @@ use abi::hint::FaultClass;
 use super::Open;
 use crate::mem::Ram;
 use crate::trace::peek;
-use crate::trace::record::{Access, Fault, Outcome, Reason};
+use crate::trace::record::{Access, Fault, Outcome, Reason, Word};
 
 /// The outcome of a fault that is over. `counted`: frames that are allocated are known, so one
 /// that was not allocated in between had other users.
@@ -60,52 +60,22 @@ pub fn reason_of(pte: u64, access: Access) -> Reason {
 }
 
 /// The in-tree kernel's own name for what it met.
-pub fn class_name(class: u64) -> Option<String> {
-    let class = CLASSES.iter().find(|known| **known as u64 == class)?;
-    Some(format!("{class:?}"))
+pub fn class_name(class: u64) -> Option<Word> {
+    let (_, name) = CLASSES.iter().find(|(known, _)| *known as u64 == class)?;
+    Some(Word::Borrowed(name))
 }
 
-const CLASSES: [FaultClass; 12] = [
-    FaultClass::Lazy,
-    FaultClass::CowCopy,
-    FaultClass::CowLast,
-    FaultClass::SharedJoin,
-    FaultClass::FileFill,
-    FaultClass::Spurious,
-    FaultClass::Protection,
-    FaultClass::Guard,
-    FaultClass::BeyondBreak,
-    FaultClass::ExecNx,
-    FaultClass::Unmapped,
-    FaultClass::OutOfMemory,
+const CLASSES: [(FaultClass, &str); 12] = [
+    (FaultClass::Lazy, "Lazy"),
+    (FaultClass::CowCopy, "CowCopy"),
+    (FaultClass::CowLast, "CowLast"),
+    (FaultClass::SharedJoin, "SharedJoin"),
+    (FaultClass::FileFill, "FileFill"),
+    (FaultClass::Spurious, "Spurious"),
+    (FaultClass::Protection, "Protection"),
+    (FaultClass::Guard, "Guard"),
+    (FaultClass::BeyondBreak, "BeyondBreak"),
+    (FaultClass::ExecNx, "ExecNx"),
+    (FaultClass::Unmapped, "Unmapped"),
+    (FaultClass::OutOfMemory, "OutOfMemory"),
 ];
-
-/// The access as a record has it.
-pub fn access(access: crate::mmu::Access) -> Access {
-    match access {
-        crate::mmu::Access::Fetch => Access::Fetch,
-        crate::mmu::Access::Load => Access::Load,
-        crate::mmu::Access::Store => Access::Store,
-    }
-}
-
-/// The reason as a record has it.
-pub fn reason(reason: crate::mmu::Reason) -> Reason {
-    use crate::mmu::Reason as Walk;
-    match reason {
-        Walk::NotCanonical => Reason::NotCanonical,
-        Walk::Reserved => Reason::Reserved,
-        Walk::NotUser => Reason::NotUser,
-        Walk::UserFromSupervisor => Reason::UserFromSupervisor,
-        Walk::NoRead => Reason::NoRead,
-        Walk::NoWrite => Reason::NoWrite,
-        Walk::NoExec => Reason::NoExec,
-        Walk::Misaligned => Reason::Misaligned,
-        Walk::NeedA => Reason::NeedA,
-        Walk::NeedD => Reason::NeedD,
-        // The others are access faults and never open a page fault.
-        Walk::Invalid | Walk::Pmp | Walk::TablePmp | Walk::NoDevice | Walk::TableNotMemory => {
-            Reason::Invalid
-        }
-    }
-}

@@ -8,8 +8,10 @@
 
 mod calls;
 mod faults;
+mod frames;
 mod hints;
 mod infer;
+mod on_hart;
 mod probes;
 mod probing;
 mod tell;
@@ -20,8 +22,10 @@ use std::sync::Arc;
 use isa::Priv;
 use isa::trap::{Cause, Exception};
 
-use self::calls::Call;
+use self::calls::Calls;
 use self::faults::{Open, Slot};
+use self::frames::Run;
+use self::on_hart::OnHart;
 pub(crate) use self::probes::returns_of;
 use self::probes::{Probe, probes_of};
 use self::probing::Copy;
@@ -30,7 +34,7 @@ use super::kinds::Kinds;
 use super::outputs::Outputs;
 use super::peek;
 use super::quick::QuickMap;
-use super::record::{Frame, FreePages, Moment, Place, Record, VERSION, Who};
+use super::record::{FreePages, Moment, Place, Record, VERSION, Who, Word};
 use crate::events::{Events, View};
 use crate::mem::Ram;
 use crate::symbols::Symbols;
@@ -46,30 +50,20 @@ pub struct Guest {
     pub programs: Programs,
 }
 
-/// What a hart is doing.
-#[derive(Clone, Default)]
-struct OnHart {
-    /// The process, as the kernel's hints say.
-    hinted: Option<Who>,
-    /// Whose trap is being handled, when only address spaces tell processes apart.
-    handling: Option<i64>,
-    /// Why the coming page-fault trap is taken.
-    refused: Option<crate::mmu::Fault>,
-    /// The process that was last seen in user mode.
-    ran: Option<(i64, Option<String>)>,
-}
-
 /// Joins events into records and hands them to the outputs.
 pub struct Tracer {
     kinds: Kinds,
     guest: Guest,
-    probes: Vec<Probe>,
+    probes: QuickMap<u64, Probe>,
+    /// Where a C xv6 keeps the head of its free list.
+    kmem: Option<u64>,
     outputs: Outputs,
     harts: Vec<OnHart>,
     open: QuickMap<Slot, Open>,
-    calls: QuickMap<i64, Call>,
-    /// Calls of `kfree` by stack pointer: the frame.
-    freeing: QuickMap<u64, u64>,
+    calls: Calls,
+    run: Run,
+    /// Calls of `kfree`: the stack pointer and the frame.
+    freeing: Vec<(u64, u64)>,
     /// Calls of the copy functions by stack pointer.
     copying: QuickMap<u64, Copy>,
     free: Option<u64>,
@@ -90,15 +84,19 @@ impl Tracer {
     /// A tracer of a machine with that many harts.
     pub fn new(guest: Guest, harts: usize, outputs: Outputs) -> Tracer {
         let probes = guest.kernel.as_ref().map_or_else(Vec::new, probes_of);
+        let probes = probes.into_iter().map(|probe| (probe.pc, probe)).collect();
+        let kmem = guest.kernel.as_ref().and_then(|kernel| kernel.address("kmem"));
         Tracer {
+            kmem,
             kinds: outputs.kinds(),
             guest,
             probes,
             outputs,
-            harts: vec![OnHart::default(); harts],
+            harts: (0..harts).map(|_| OnHart::default()).collect(),
             open: QuickMap::default(),
-            calls: QuickMap::default(),
-            freeing: QuickMap::default(),
+            calls: Calls::new(harts),
+            run: Run::default(),
+            freeing: Vec::new(),
             copying: QuickMap::default(),
             free: None,
             free_range: None,
@@ -113,7 +111,7 @@ impl Tracer {
     pub fn begin(&mut self, kernel: &str, ram: u64) {
         let harts = self.harts.len() as u32;
         let (kernel, ram_start) = (kernel.to_owned(), crate::board::RAM_BASE);
-        self.outputs.record(&Record::Header { version: VERSION, kernel, harts, ram, ram_start });
+        self.emit(&Record::Header { version: VERSION, kernel, harts, ram, ram_start });
     }
 
     /// The machine starts again: what was open never returned, and its time goes on from where
@@ -121,8 +119,8 @@ impl Tracer {
     pub fn restarted(&mut self) {
         self.close_open();
         self.before = self.last;
-        self.harts.fill(OnHart::default());
-        self.calls.clear();
+        self.harts.fill_with(OnHart::default);
+        self.calls = Calls::new(self.harts.len());
         self.freeing.clear();
         self.copying.clear();
         (self.free, self.free_range, self.allocates) = (None, None, false);
@@ -130,6 +128,7 @@ impl Tracer {
 
     /// Writes records from now on, or counts on silently.
     pub fn set_recording(&mut self, on: bool) {
+        self.end_run();
         self.kinds = if on { self.outputs.kinds() } else { Kinds::default() };
     }
 
@@ -149,7 +148,7 @@ impl Tracer {
         let (at, fault_traps) = (self.last, self.fault_traps);
         let range = self.free_range.zip(self.free);
         let free = range.map(|((start, least), end)| FreePages { start, least, end });
-        self.outputs.record(&Record::End { at, status, fault_traps, free });
+        self.emit(&Record::End { at, status, fault_traps, free });
         self.outputs
     }
 
@@ -164,21 +163,14 @@ impl Tracer {
     }
 
     /// The process that a hart runs.
-    fn who(&self, view: &View) -> Who {
-        let satp = view.hart.csr.satp.bits();
-        if let Some(who) = self.harts[view.hart.id].hinted.clone() {
-            return Who { satp, ..who };
-        }
-        let current =
-            self.guest.reader.and_then(|reader| reader.current(view.ram(), view.hart.id as u64));
-        let (pid, name) = current.map_or((None, None), |(pid, name)| (Some(pid), Some(name)));
-        Who { pid, name, satp }
+    fn who(&mut self, view: &View) -> Who {
+        self.harts[view.hart.id].who(self.guest.reader.as_ref(), view).clone()
     }
 
     /// What stands for the process that a hart works for, in its own code or in the kernel's.
     fn key(&self, view: &View) -> i64 {
         let hart = &self.harts[view.hart.id];
-        let hinted = hart.hinted.as_ref().and_then(|who| who.pid);
+        let hinted = hart.known().and_then(|who| who.pid);
         let pid = hinted.or_else(|| self.guest.reader?.pid(view.ram(), view.hart.id as u64));
         match (pid, hart.handling) {
             (Some(pid), _) => i64::from(pid),
@@ -199,49 +191,16 @@ impl Tracer {
         known.unwrap_or_else(|| Arc::new(Place { pc, ..Place::default() }))
     }
 
-    fn frame_allocated(&mut self, view: &View, pa: u64, free: u64) {
-        (self.free, self.allocates) = (Some(free), true);
-        let (_, least) = self.free_range.get_or_insert((free + 1, free));
-        *least = free.min(*least);
-        if let Some(open) = self.handled(view) {
-            open.allocated.push(pa);
-            open.fault.allocated += 1;
-        } else if !self.copying.is_empty() {
-            self.allocated_in_copy(self.key(view), pa);
-        }
-        self.frame(view, pa, free, Record::FrameAllocated);
-    }
-
-    fn frame_freed(&mut self, view: &View, pa: u64, free: u64) {
-        self.free = Some(free);
-        if !self.allocates {
-            return;
-        }
-        if let Some(open) = self.handled(view) {
-            open.fault.freed += 1;
-        }
-        self.frame(view, pa, free, Record::FrameFreed);
-    }
-
-    fn frame(&mut self, view: &View, pa: u64, free: u64, record: fn(Frame) -> Record) {
-        if self.kinds.frames {
-            let (at, who) = (self.moment(view), self.who(view));
-            // The allocator's caller: its return address is the best guess without a stack walk.
-            let caller = self.guest.kernel.as_ref().map(|kernel| kernel.place(view.hart.x(1)));
-            self.outputs.record(&record(Frame { at, who, pa, free, caller }));
-        }
-    }
-
     /// A process ends: what it has open ends with it.
     fn exited(&mut self, view: &View, who: Who, status: i32) {
         let key = key_of(who.pid, who.satp);
         self.close_killed(key);
-        if let Some(call) = self.calls.remove(&key) {
+        if let Some(call) = self.calls.end(key) {
             self.emit_call(call, None, None);
         }
         if self.kinds.proc {
             let at = self.moment(view);
-            self.outputs.record(&Record::Exited { at, who, status });
+            self.emit(&Record::Exited { at, who, status });
         }
     }
 
@@ -257,15 +216,14 @@ impl Tracer {
         // An instruction of four bytes may lie in two pages.
         let bits = if low & 3 == 3 { low | half(pc + 2).unwrap_or(0) << 16 } else { low };
         let text = isa::decode(bits).map_or_else(String::new, |i| isa::disasm(&i, pc).to_string());
-        self.outputs.record(&Record::Insn { at, pc, bits, text });
+        self.emit(&Record::Insn { at, pc, bits, text });
     }
 
     fn trapped(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         let (at, who) = (self.moment(view), self.who(view));
         let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
-        let what = cause.name().to_owned();
-        let place = Place::clone(&place);
-        self.outputs.record(&Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
+        let what = Word::Borrowed(cause.name());
+        self.emit(&Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
     }
 
     /// The process is back in user mode, or another one is there.
@@ -273,16 +231,16 @@ impl Tracer {
         let key = self.key(view);
         let hart = &mut self.harts[view.hart.id];
         hart.handling = None;
-        let hinted = hart.hinted.is_some();
+        let hinted = hart.known().is_some();
         self.user_returned(view, key);
         self.call_returned(view, key);
         if self.kinds.proc && !hinted {
             let who = self.who(view);
-            let runs = (key, who.name.clone());
-            if self.harts[view.hart.id].ran.as_ref() != Some(&runs) {
-                self.harts[view.hart.id].ran = Some(runs);
+            let ran = &mut self.harts[view.hart.id].ran;
+            if ran.as_ref().is_none_or(|(last, name)| *last != key || *name != who.name) {
+                *ran = Some((key, who.name.clone()));
                 let at = self.moment(view);
-                self.outputs.record(&Record::ProcSwitched { at, who });
+                self.emit(&Record::ProcSwitched { at, who });
             }
         }
     }
@@ -327,13 +285,13 @@ impl Events for Tracer {
     }
 
     fn probed(&mut self, view: &View, pc: u64) {
-        if let Ok(index) = self.probes.binary_search_by_key(&pc, |probe| probe.pc) {
-            self.passed(view, self.probes[index]);
+        if let Some(probe) = self.probes.get(&pc) {
+            self.passed(view, *probe);
         }
     }
 
     fn probes(&self) -> Vec<u64> {
-        self.probes.iter().map(|probe| probe.pc).collect()
+        self.probes.keys().copied().collect()
     }
 }
 

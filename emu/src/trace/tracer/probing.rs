@@ -31,7 +31,7 @@ impl Tracer {
         match (probe.function, probe.returns) {
             (Watched::Kalloc, _) if a0 == 0 => {
                 if let Some(open) = self.handled(view) {
-                    open.fault.class = Some("OutOfMemory".to_owned());
+                    open.fault.class = Some("OutOfMemory".into());
                 }
             }
             (Watched::Kalloc, _) => {
@@ -40,8 +40,9 @@ impl Tracer {
             }
             (Watched::Kfree, false) => self.remember_free(sp, a0),
             (Watched::Kfree, true) => {
-                let pa = self.freeing.remove(&sp).filter(|pa| self.is_free(view.ram(), *pa));
-                if let Some(pa) = pa {
+                let call = self.freeing.iter().rposition(|(stack, _)| *stack == sp);
+                let pa = call.map(|call| self.freeing.swap_remove(call).1);
+                if let Some(pa) = pa.filter(|pa| self.is_free(view.ram(), *pa)) {
                     let free = self.free.unwrap_or(0) + 1;
                     self.frame_freed(view, pa, free);
                 }
@@ -52,11 +53,11 @@ impl Tracer {
             }
             (Watched::Fork, _) if a0 as i32 > 0 && self.kinds.proc => {
                 let (at, who, child) = (self.moment(view), self.who(view), a0 as i32);
-                self.outputs.record(&Record::Forked { at, who, child });
+                self.emit(&Record::Forked { at, who, child });
             }
             (Watched::Exec, _) if a0 as i32 >= 0 && self.kinds.proc => {
                 let (at, who) = (self.moment(view), self.who(view));
-                self.outputs.record(&Record::Execed { at, who });
+                self.emit(&Record::Execed { at, who });
             }
             (Watched::Fork | Watched::Exec, _) => {}
             (Watched::Vmfault, false) => {
@@ -79,7 +80,7 @@ impl Tracer {
 
     fn remember_free(&mut self, sp: u64, pa: u64) {
         if self.freeing.len() < MAX_PENDING {
-            self.freeing.insert(sp, pa);
+            self.freeing.push((sp, pa));
         }
     }
 
@@ -89,9 +90,8 @@ impl Tracer {
         let word = |at: u64| ram.read::<u64>(at).ok();
         let link = word(pa).is_some_and(|link| link.is_multiple_of(4096));
         let junk = [8, 2048, 4088].iter().all(|offset| word(pa + offset) == Some(JUNK));
-        let kmem = self.guest.kernel.as_ref().and_then(|kernel| kernel.address("kmem"));
         let head = |kmem: u64| (0..KMEM_WORDS).any(|i| word(kmem + 8 * i) == Some(pa));
-        link && junk || kmem.is_some_and(head)
+        link && junk || self.kmem.is_some_and(head)
     }
 
     /// The call of a copy function that a function with this stack pointer was called from: the

@@ -16,17 +16,18 @@ impl Tracer {
     }
 
     fn who_line(&self, hart: usize, ram: &Ram) -> String {
-        let hinted = self.harts[hart].hinted.as_ref().map(|who| (who.pid, who.name.clone()));
+        let known = self.harts[hart].known();
         let read = || {
             let (pid, name) = self.guest.reader.as_ref()?.current(ram, hart as u64)?;
-            Some((Some(pid), Some(name)))
+            Some((Some(pid), name.text()))
         };
+        let hinted = known.map(|who| (who.pid, who.name.as_deref().unwrap_or_default().to_owned()));
         let mut line = format!("hart {hart}: ");
         // Writing to a String cannot fail.
         let _ = match hinted.or_else(read) {
             None => writeln!(line, "no process"),
             Some((None, _)) => writeln!(line, "a process without a number"),
-            Some((Some(pid), name)) => writeln!(line, "{pid} {}", name.unwrap_or_default()),
+            Some((Some(pid), name)) => writeln!(line, "{pid} {name}"),
         };
         line
     }

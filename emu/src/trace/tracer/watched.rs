@@ -1,7 +1,6 @@
 //! Records of what others than the tracer saw: the modelled TLBs and the checkers.
 
 use super::Tracer;
-use super::infer::access;
 use crate::events::View;
 use crate::trace::record::{MissCause, Record};
 use crate::trace::tlb::{Miss, TlbWatch};
@@ -10,15 +9,15 @@ impl Tracer {
     /// A checker found something.
     pub fn found(&mut self, view: &View, check: &str, message: String) {
         let (at, who) = (self.moment(view), self.who(view));
-        self.outputs.record(&Record::Finding { at, who, check: check.to_owned(), message });
+        self.emit(&Record::Finding { at, who, check: check.to_owned(), message });
     }
 
     /// The modelled TLB missed.
     pub fn missed(&mut self, view: &View, miss: &Miss) {
         if self.kinds.tlb {
             let (at, who) = (self.moment(view), self.who(view));
-            let (access, Miss { va, cause, .. }) = (access(miss.access), *miss);
-            self.outputs.record(&Record::TlbMissed { at, who, access, va, cause });
+            let Miss { access, va, cause } = *miss;
+            self.emit(&Record::TlbMissed { at, who, access, va, cause });
         }
     }
 
@@ -26,7 +25,7 @@ impl Tracer {
     pub fn flushed(&mut self, view: &View, entries: u32, cause: MissCause) {
         if self.kinds.tlb && entries > 0 {
             let (at, who) = (self.moment(view), self.who(view));
-            self.outputs.record(&Record::TlbFlushed { at, who, entries, cause });
+            self.emit(&Record::TlbFlushed { at, who, entries, cause });
         }
     }
 
@@ -34,7 +33,7 @@ impl Tracer {
     pub fn counted(&mut self, tlb: &TlbWatch) {
         for (config, insts, data) in tlb.tallies() {
             let (at, config) = (self.last, config.to_string());
-            self.outputs.record(&Record::TlbCounted { at, config, insts, data });
+            self.emit(&Record::TlbCounted { at, config, insts, data });
         }
     }
 }

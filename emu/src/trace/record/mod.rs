@@ -5,12 +5,25 @@
 //! older reader would misread raises [`VERSION`]. Numbers are numbers here; how many columns or
 //! which base they get is the outputs' business.
 
+mod fault;
+mod frames;
+mod tlb;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fault::{Fault, Outcome, Via};
+pub use self::frames::{Change, Frame, Frames, FreePages};
+pub use self::tlb::{MissCause, TlbTally};
+pub use crate::mmu::{Access, Reason};
+
 /// Version of the record format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// A word of ours, or one that was read from a file.
+pub type Word = Cow<'static, str>;
 
 /// When and where something happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +44,7 @@ pub struct Who {
     pub pid: Option<i32>,
     /// Process name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// The address space: the value of `satp`.
     pub satp: u64,
 }
@@ -55,261 +68,6 @@ pub struct Place {
     pub line: Option<u32>,
 }
 
-/// What was attempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Access {
-    /// An instruction fetch.
-    Fetch,
-    /// A load.
-    Load,
-    /// A store or an atomic operation.
-    Store,
-}
-
-/// Why the page-table walk refused the access: what the architecture folds into the causes
-/// 12, 13 and 15 (privileged manual, "Virtual Address Translation Process").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The address is not canonical for the translation mode.
-    NotCanonical,
-    /// A PTE with V = 0.
-    Invalid,
-    /// A reserved encoding: W without R, reserved bits, a pointer below level 0.
-    Reserved,
-    /// User mode, and the page has U = 0.
-    NotUser,
-    /// Supervisor mode, the page has U = 1, and SUM = 0 (or it is a fetch).
-    UserFromSupervisor,
-    /// A load from a page that may not be read.
-    NoRead,
-    /// A store to a page that may not be written.
-    NoWrite,
-    /// A fetch from a page that may not be executed.
-    NoExec,
-    /// A superpage whose physical page number is not aligned to its size.
-    Misaligned,
-    /// A = 0, and the hart does not update it.
-    NeedA,
-    /// D = 0 on a store, and the hart does not update it.
-    NeedD,
-}
-
-/// What became of a fault, inferred from the page table before and after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    /// A new frame full of zeros was mapped.
-    Zeroed {
-        /// Its physical address.
-        pa: u64,
-    },
-    /// A new frame with the old one's contents was mapped.
-    Copied {
-        /// The old frame's physical address.
-        from: u64,
-        /// The new frame's physical address.
-        to: u64,
-        /// How many mappings the old frame had, when that is known.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        refs: Option<u32>,
-    },
-    /// The same frame became writable: its last user needs no copy.
-    MadeWritable {
-        /// Its physical address.
-        pa: u64,
-    },
-    /// A frame was mapped that others have already mapped.
-    Joined {
-        /// Its physical address.
-        pa: u64,
-    },
-    /// A new frame was mapped that is not all zeros: contents of a file.
-    Filled {
-        /// Its physical address.
-        pa: u64,
-    },
-    /// The same frame, with other permissions than a write needs.
-    Remapped {
-        /// Its physical address.
-        pa: u64,
-        /// The new PTE.
-        pte: u64,
-    },
-    /// The table already allowed the access when the handler returned, unchanged.
-    Spurious,
-    /// The handler returned to the same place and the table still forbids the access.
-    Unresolved,
-    /// A system call needed the page and did not get it: the call fails, the process goes on.
-    Refused,
-    /// The process was ended.
-    Killed,
-    /// The trace ended first.
-    NeverReturned,
-}
-
-impl Outcome {
-    /// The outcome's name in tables and filters.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Outcome::Zeroed { .. } => "zeroed",
-            Outcome::Copied { .. } => "copied",
-            Outcome::MadeWritable { .. } => "made writable",
-            Outcome::Joined { .. } => "joined",
-            Outcome::Filled { .. } => "filled",
-            Outcome::Remapped { .. } => "remapped",
-            Outcome::Spurious => "spurious",
-            Outcome::Unresolved => "unresolved",
-            Outcome::Refused => "refused",
-            Outcome::Killed => "killed",
-            Outcome::NeverReturned => "never returned",
-        }
-    }
-}
-
-/// How the access came about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Via {
-    /// The hart's own translation: a page-fault trap.
-    Trap,
-    /// The kernel walked the table for a system call (copyin, copyout).
-    Syscall {
-        /// The call's number.
-        number: u64,
-        /// Its name, when it is one of xv6's.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        name: Option<String>,
-    },
-}
-
-/// One page fault, from the trap to the return.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// When and where it trapped.
-    #[serde(flatten)]
-    pub at: Moment,
-    /// Whose fault it was.
-    #[serde(flatten)]
-    pub who: Who,
-    /// The instruction that faulted (for [`Via::Syscall`]: the `ecall`).
-    pub place: Place,
-    /// Whether it came from user mode.
-    pub user: bool,
-    /// What was attempted.
-    pub access: Access,
-    /// The virtual address.
-    pub va: u64,
-    /// Why the walk stopped.
-    pub reason: Reason,
-    /// At which level of the table it stopped (0 is the 4 KiB level).
-    pub level: u32,
-    /// The PTE it stopped at.
-    pub pte: u64,
-    /// A trap, or a system call's own walk.
-    pub via: Via,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Instructions from the trap to the return on this hart; none when it never returned.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cost: Option<u64>,
-    /// Virtual time of the return in nanoseconds since reset.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub returned: Option<u64>,
-    /// Frames allocated in between on this hart.
-    pub allocated: u32,
-    /// Frames freed in between on this hart.
-    pub freed: u32,
-    /// Free pages at the return, when they are counted.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub free: Option<u64>,
-    /// How the kernel itself classified it, when it says so.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub class: Option<String>,
-}
-
-/// A frame left the free list or went back to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frame {
-    /// When and where.
-    #[serde(flatten)]
-    pub at: Moment,
-    /// On whose behalf.
-    #[serde(flatten)]
-    pub who: Who,
-    /// Physical address of the frame.
-    pub pa: u64,
-    /// Free pages afterwards.
-    pub free: u64,
-    /// Who called the allocator.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub caller: Option<Arc<Place>>,
-}
-
-/// Free pages over a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FreePages {
-    /// Before the first allocation.
-    pub start: u64,
-    /// The fewest there were.
-    pub least: u64,
-    /// At the end.
-    pub end: u64,
-}
-
-/// Why a modelled TLB missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissCause {
-    /// Never seen before.
-    Cold,
-    /// It was there and had to give way to another page.
-    Capacity,
-    /// A write to `satp` flushed it.
-    SatpWrite,
-    /// An `sfence.vma` flushed it.
-    SfenceVma,
-}
-
-/// What a modelled TLB was used for, instruction or data side, added up over the harts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TlbTally {
-    /// Translated accesses.
-    pub accesses: u64,
-    /// Misses of pages never seen before.
-    pub cold: u64,
-    /// Misses of pages that had to give way to others.
-    pub capacity: u64,
-    /// Misses of pages that a write to `satp` flushed.
-    pub satp_write: u64,
-    /// Misses of pages that an `sfence.vma` flushed.
-    pub sfence_vma: u64,
-    /// Entries that gave way to another page.
-    pub evictions: u64,
-    /// Flushes that dropped something.
-    pub flushes: u64,
-    /// Entries that flushes dropped.
-    pub flushed: u64,
-}
-
-impl TlbTally {
-    /// Misses of all causes.
-    pub fn misses(&self) -> u64 {
-        self.cold + self.capacity + self.satp_write + self.sfence_vma
-    }
-
-    /// Counts a miss.
-    pub fn miss(&mut self, cause: MissCause) {
-        *match cause {
-            MissCause::Cold => &mut self.cold,
-            MissCause::Capacity => &mut self.capacity,
-            MissCause::SatpWrite => &mut self.satp_write,
-            MissCause::SfenceVma => &mut self.sfence_vma,
-        } += 1;
-    }
-}
-
 /// One record of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -329,10 +87,8 @@ pub enum Record {
     },
     /// A page fault, written when it is over.
     Fault(Fault),
-    /// A frame left the free list.
-    FrameAllocated(Frame),
-    /// A frame went back to the free list.
-    FrameFreed(Frame),
+    /// Frames left the free list or went back to it.
+    Frames(Frames),
     /// A hart runs another process.
     ProcSwitched {
         /// When and where.
@@ -385,7 +141,7 @@ pub enum Record {
         number: u64,
         /// Its name, when it is one of xv6's.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        call: Option<String>,
+        call: Option<Word>,
         /// The arguments a0 to a5.
         args: [u64; 6],
         /// What it returned; none when it did not.
@@ -409,11 +165,11 @@ pub enum Record {
         /// `scause` or `mcause`.
         cause: u64,
         /// The cause in words.
-        what: String,
+        what: Word,
         /// `stval` or `mtval`.
         tval: u64,
         /// The interrupted instruction.
-        place: Place,
+        place: Arc<Place>,
     },
     /// The modelled TLB missed.
     TlbMissed {
@@ -513,8 +269,7 @@ impl Record {
         match self {
             Record::Header { .. } => None,
             Record::Fault(Fault { at, .. })
-            | Record::FrameAllocated(Frame { at, .. })
-            | Record::FrameFreed(Frame { at, .. })
+            | Record::Frames(Frames { at, .. })
             | Record::ProcSwitched { at, .. }
             | Record::Forked { at, .. }
             | Record::Execed { at, .. }
@@ -539,8 +294,7 @@ impl Record {
             | Record::Insn { .. }
             | Record::End { .. } => None,
             Record::Fault(Fault { who, .. })
-            | Record::FrameAllocated(Frame { who, .. })
-            | Record::FrameFreed(Frame { who, .. })
+            | Record::Frames(Frames { who, .. })
             | Record::ProcSwitched { who, .. }
             | Record::Forked { who, .. }
             | Record::Execed { who, .. }
@@ -562,16 +316,22 @@ mod tests {
     /// Flattened parts share one object: their field names must not meet.
     #[test]
     fn every_kind_survives_the_way_to_json_and_back() {
-        let (at, place) =
-            (Moment { ns: 1, insns: 2, hart: 3 }, Place { pc: 4, ..Place::default() });
+        let at = Moment { ns: 1, insns: 2, hart: 3 };
+        let place = Arc::new(Place { pc: 4, ..Place::default() });
         let who = Who { pid: Some(5), name: Some("sh".into()), satp: u64::MAX };
-        let frame =
-            Frame { at, who: who.clone(), pa: 6, free: 7, caller: Some(Arc::new(place.clone())) };
+        let frames = Frames {
+            change: Change::Allocated,
+            at,
+            who: who.clone(),
+            free: 7,
+            caller: Some(place.clone()),
+            frames: vec![Frame(6, 0, 0), Frame(24, 25, 26)],
+        };
         let records = [
             Record::Header { version: VERSION, kernel: "k".into(), harts: 1, ram: 8, ram_start: 9 },
             Record::Fault(crate::trace::text::tests::sample()),
-            Record::FrameAllocated(frame.clone()),
-            Record::FrameFreed(frame),
+            Record::Frames(frames.clone()),
+            Record::Frames(Frames { change: Change::Freed, caller: None, ..frames }),
             Record::ProcSwitched { at, who: who.clone() },
             Record::Forked { at, who: who.clone(), child: 10 },
             Record::Execed { at, who: who.clone() },

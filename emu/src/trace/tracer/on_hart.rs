@@ -1,0 +1,49 @@
+//! What a hart is doing, and for which process.
+
+use std::sync::Arc;
+
+use crate::events::View;
+use crate::mmu::Fault;
+use crate::trace::awareness::{ProcReader, RawName};
+use crate::trace::record::Who;
+
+/// What a hart is doing.
+#[derive(Default)]
+pub(super) struct OnHart {
+    /// The process: as the kernel's hints say, or as it was last read.
+    who: Who,
+    hinted: bool,
+    read: Option<(i32, RawName)>,
+    /// Whose trap is being handled, when only address spaces tell processes apart.
+    pub handling: Option<i64>,
+    /// Why the coming page-fault trap is taken.
+    pub refused: Option<Fault>,
+    /// The process that was last seen in user mode.
+    pub ran: Option<(i64, Option<Arc<str>>)>,
+}
+
+impl OnHart {
+    /// The kernel says which process it is.
+    pub fn hinted(&mut self, who: Who) {
+        (self.who, self.hinted) = (who, true);
+    }
+
+    /// The process, if the kernel said which.
+    pub fn known(&self) -> Option<&Who> {
+        self.hinted.then_some(&self.who)
+    }
+
+    /// The process and the present address space.
+    pub fn who(&mut self, reader: Option<&ProcReader>, view: &View) -> &Who {
+        self.who.satp = view.hart.csr.satp.bits();
+        if !self.hinted {
+            let read = reader.and_then(|reader| reader.current(view.ram(), view.hart.id as u64));
+            if read != self.read {
+                self.read = read;
+                self.who.pid = read.map(|(pid, _)| pid);
+                self.who.name = read.map(|(_, name)| name.text().into());
+            }
+        }
+        &self.who
+    }
+}
