@@ -1,8 +1,9 @@
 //! Machine code for loads, stores and the frequent atomic operations.
 //!
-//! The fast path compares one tag of the fast TLB, with the bits that alignment wants to be zero;
-//! everything else is the interpreter's. Neighbouring accesses with the same base register, as in
-//! the prologues of functions, share one comparison.
+//! A load or store compares its page with the one that it went to last (see [`crate::mmu::memo`]);
+//! if that is another it looks into the fast TLB, and everything else is the interpreter's.
+//! Neighbouring accesses with the same base register, as in the prologues of functions, share one
+//! comparison.
 
 use std::mem::offset_of;
 
@@ -10,10 +11,11 @@ use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Shift, Width::*};
 use super::stubs::{SPACE, context, host, saved_x, width};
-use super::translate::{Emit, Source};
+use super::translate::{Away, Emit, Source};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::Space;
+use crate::mmu::memo::{Memo, Memos, Slot};
 use crate::mmu::tlb::{ENTRIES, Entry};
 
 /// Most bytes from the first to the last of accesses that share a comparison.
@@ -26,23 +28,69 @@ pub(super) struct Kind {
     pub(super) store: bool,
     /// Bytes.
     pub(super) size: u64,
+    /// What is loaded or stored is a floating-point register.
+    float: bool,
 }
 
 impl Kind {
     /// That of an integer load or store.
     pub(super) fn of(op: Op) -> Option<Kind> {
-        let (store, size) = match op {
-            Op::Lb | Op::Lbu => (false, 1),
-            Op::Lh | Op::Lhu => (false, 2),
-            Op::Lw | Op::Lwu => (false, 4),
-            Op::Ld => (false, 8),
-            Op::Sb => (true, 1),
-            Op::Sh => (true, 2),
-            Op::Sw => (true, 4),
-            Op::Sd => (true, 8),
+        Kind::of_any(op).filter(|kind| !kind.float)
+    }
+
+    /// That of a load or store.
+    fn of_any(op: Op) -> Option<Kind> {
+        let (store, size, float) = match op {
+            Op::Lb | Op::Lbu => (false, 1, false),
+            Op::Lh | Op::Lhu => (false, 2, false),
+            Op::Lw | Op::Lwu => (false, 4, false),
+            Op::Ld => (false, 8, false),
+            Op::Sb => (true, 1, false),
+            Op::Sh => (true, 2, false),
+            Op::Sw => (true, 4, false),
+            Op::Sd => (true, 8, false),
+            Op::Flw => (false, 4, true),
+            Op::Fld => (false, 8, true),
+            Op::Fsw => (true, 4, true),
+            Op::Fsd => (true, 8, true),
             _ => return None,
         };
-        Some(Kind { store, size })
+        Some(Kind { store, size, float })
+    }
+}
+
+/// Loads or stores with one base register that are all in the same page or executed one by one.
+struct Group<'a> {
+    insts: &'a [Inst],
+    kind: Kind,
+    /// The lowest displacement.
+    low: i32,
+    /// Bytes from the first to the last.
+    length: u64,
+}
+
+impl<'a> Group<'a> {
+    /// The group at the beginning of `insts`, if the first of them is a load or store.
+    fn first(insts: &'a [Inst]) -> Option<Group<'a>> {
+        let first = &insts[0];
+        let kind = Kind::of_any(first.op)?;
+        let size = kind.size as i32;
+        let (mut low, mut high, mut count) = (first.imm, first.imm, 0);
+        for inst in insts {
+            let (least, greatest) = (low.min(inst.imm), high.max(inst.imm));
+            // What is no access may have any number there.
+            let near = greatest.wrapping_sub(least) <= SPAN - size;
+            let same = inst.rs1 == first.rs1 && Kind::of_any(inst.op) == Some(kind);
+            if !same || !near {
+                break;
+            }
+            (low, high) = (least, greatest);
+            count += 1;
+            if !kind.store && !kind.float && inst.rd == inst.rs1 {
+                break;
+            }
+        }
+        Some(Group { insts: &insts[..count], kind, low, length: (high - low + size) as u64 })
     }
 }
 
@@ -79,17 +127,79 @@ pub(super) fn find_page(asm: &mut Asm, store: bool, size: u64, further: i32) -> 
 }
 
 impl Emit<'_> {
-    /// Emits an access to memory; returns whether it is one that is emitted here.
-    pub(super) fn access(&mut self, i: &Inst) -> bool {
-        if let Some(kind) = Kind::of(i.op) {
-            self.address(i.rs1, i.imm);
-            let slow = self.find_page(kind.store, kind.size, 0);
-            self.transfer(i, 0);
-            self.otherwise_rare(slow);
-            return true;
+    /// Emits the loads or stores that `insts` begin with, all those that can be done together;
+    /// returns how many.
+    pub(super) fn accesses(&mut self, insts: &[Inst]) -> usize {
+        let Some(group) = Group::first(insts) else { return 0 };
+        let refused = if group.kind.float { self.float_is_on() } else { Vec::new() };
+        let slot = self.slots.next(group.kind.store, group.length);
+        let memo = |offset: usize| {
+            let memos = offset_of!(Space, memos) + offset_of!(Memos, memos);
+            Place::At(SPACE, (memos + usize::from(slot.number) * size_of::<Memo>() + offset) as i32)
+        };
+        let base = host(group.insts[0].rs1);
+        // How far into the page the accesses begin.
+        let into = match base {
+            Some(base) => {
+                self.asm.lea(W64, Reg::Rdx, Place::At(base, group.low));
+                Reg::Rdx
+            }
+            None => {
+                self.load_x(W64, Reg::Rdx, group.insts[0].rs1);
+                self.asm.lea(W64, Reg::Rax, Place::At(Reg::Rdx, group.low));
+                Reg::Rax
+            }
+        };
+        self.asm.alu(W64, Alu::Sub, into, memo(offset_of!(Memo, page)));
+        self.asm.alu(W64, Alu::Cmp, into, memo(offset_of!(Memo, limit)));
+        let other = self.asm.jump_if_later(Cond::Ae);
+        match base {
+            Some(_) => self.asm.mov(W64, Reg::Rdx, memo(offset_of!(Memo, addend))),
+            None => self.asm.alu(W64, Alu::Add, Reg::Rdx, memo(offset_of!(Memo, addend))),
         }
+        for inst in group.insts {
+            self.transfer(
+                inst,
+                match base {
+                    Some(base) => Place::Indexed(base, Reg::Rdx, 0, inst.imm),
+                    None => pointed(inst.imm),
+                },
+            );
+        }
+        let (index, back) = (self.index, self.asm.here());
+        self.away.push(Away::Page { refused, other, slot, index, back });
+        if group.kind.float && !group.kind.store {
+            self.float_is_dirty();
+        }
+        group.insts.len()
+    }
+
+    /// Emits what accesses do whose page is another one than they remember.
+    pub(super) fn other_page(
+        &mut self,
+        refused: Vec<Label>,
+        other: Label,
+        slot: Slot,
+        start: usize,
+    ) {
+        let Some(group) = Group::first(&self.block.insts()[start..]) else { return };
+        self.asm.bind(other);
+        self.address(group.insts[0].rs1, group.low);
+        self.asm.mov_imm(Reg::Rax, u64::from(slot.number) << 16 | u64::from(slot.limit));
+        self.asm.call(self.stubs.remember[usize::from(group.kind.store)]);
+        let nowhere = self.asm.jump_if_later(Cond::Ne);
+        for inst in group.insts {
+            self.transfer(inst, pointed(inst.imm - group.low));
+        }
+        let done = self.asm.jump_later();
+        refused.into_iter().chain([nowhere]).for_each(|label| self.asm.bind(label));
+        self.one_by_one(start, group.insts.len());
+        self.asm.bind(done);
+    }
+
+    /// Emits an atomic operation; returns whether it is one that is emitted here.
+    pub(super) fn atomic(&mut self, i: &Inst) -> bool {
         match i.op {
-            Op::Flw | Op::Fld | Op::Fsw | Op::Fsd => self.float_access(i),
             Op::AmoswapW | Op::AmoswapD => self.swap(i),
             Op::AmoaddW | Op::AmoaddD => self.fetch_add(i),
             Op::AmoandW | Op::AmoandD => return self.fetch_alu(i, Alu::And),
@@ -100,66 +210,33 @@ impl Emit<'_> {
         true
     }
 
-    /// Emits the first instructions of `insts` together if they are accesses that can share a
-    /// comparison; returns how many, or zero.
-    pub(super) fn group(&mut self, insts: &[Inst]) -> usize {
-        let Some(kind) = Kind::of(insts[0].op).filter(|kind| kind.size >= 4) else { return 0 };
-        let (mut low, mut high) = (insts[0].imm, insts[0].imm);
-        let mut count = 0;
-        for inst in insts {
-            let base = inst.rs1 == insts[0].rs1 && inst.rs1 != 0;
-            let (least, greatest) = (low.min(inst.imm), high.max(inst.imm));
-            // What is no access may have any number there.
-            let near = greatest.wrapping_sub(least) <= SPAN - kind.size as i32;
-            let aligned = inst.imm.wrapping_sub(insts[0].imm) % kind.size as i32 == 0;
-            if Kind::of(inst.op) != Some(kind) || !base || !near || !aligned {
-                break;
-            }
-            (low, high) = (least, greatest);
-            count += 1;
-            if !kind.store && inst.rd == inst.rs1 {
-                break;
-            }
-        }
-        if count < 2 {
-            return 0;
-        }
-        self.address(insts[0].rs1, low);
-        let slow = self.find_page(kind.store, kind.size, high - low);
-        for inst in &insts[..count] {
-            self.transfer(inst, inst.imm - low);
-        }
-        self.otherwise_rare_many(slow, count);
-        count
-    }
-
     /// Emits a store to a page that also holds code, if `i` is a store; what follows is for when
     /// it is not that, and the jump returned for when it was.
-    pub(super) fn store_beside_code(&mut self, i: &Inst, stub: u64) -> Option<Label> {
+    pub(super) fn store_beside_code(&mut self, i: &Inst) -> Option<Label> {
         let kind = Kind::of(i.op).filter(|kind| kind.store)?;
         self.address(i.rs1, i.imm);
         let misaligned = (kind.size > 1).then(|| {
             self.asm.test_imm(W32, Reg::Rdx, kind.size as i32 - 1);
             self.asm.jump_if_later(Cond::Ne)
         });
-        self.asm.call(stub);
+        self.asm.call(self.stubs.beside_code);
         let other = self.asm.jump_if_later(Cond::Ne);
-        self.transfer(i, 0);
+        self.transfer(i, pointed(0));
         let done = self.asm.jump_later();
         misaligned.into_iter().for_each(|label| self.asm.bind(label));
         self.asm.bind(other);
         Some(done)
     }
 
-    /// Emits an access that is misaligned but in one page, if `i` can be; what follows is for when
-    /// it is not that, and the jump returned for when it was.
-    pub(super) fn misaligned(&mut self, i: &Inst, stubs: &[[u64; 4]; 2]) -> Option<Label> {
-        let kind = Kind::of(i.op).filter(|kind| kind.size > 1)?;
+    /// Emits an access that is in one page, of any alignment, if `i` is one; what follows is for
+    /// when it is not that, and the jump returned for when it was.
+    pub(super) fn within_page(&mut self, i: &Inst) -> Option<Label> {
+        let kind = Kind::of(i.op)?;
         self.address(i.rs1, i.imm);
         let size = kind.size.trailing_zeros() as usize;
-        self.asm.call(stubs[usize::from(kind.store)][size]);
+        self.asm.call(self.stubs.within_page[usize::from(kind.store)][size]);
         let other = self.asm.jump_if_later(Cond::Ne);
-        self.transfer(i, 0);
+        self.transfer(i, pointed(0));
         let done = self.asm.jump_later();
         self.asm.bind(other);
         Some(done)
@@ -181,14 +258,13 @@ impl Emit<'_> {
         }
     }
 
-    /// As [`find_page`].
-    pub(super) fn find_page(&mut self, store: bool, size: u64, further: i32) -> Vec<Label> {
-        find_page(&mut self.asm, store, size, further)
+    /// As [`find_page`], of one access.
+    fn find_page(&mut self, store: bool, size: u64) -> Vec<Label> {
+        find_page(&mut self.asm, store, size, 0)
     }
 
-    /// The access itself, `displacement` bytes from the host address in rdx.
-    fn transfer(&mut self, i: &Inst, displacement: i32) {
-        let place = pointed(displacement);
+    /// The access itself; clobbers rax.
+    fn transfer(&mut self, i: &Inst, place: Place) {
         let to = self.target(i.rd);
         match i.op {
             Op::Lb => self.asm.movsx8(to, place),
@@ -198,12 +274,22 @@ impl Emit<'_> {
             Op::Lw => self.asm.movsxd(to, place),
             Op::Lwu => self.asm.mov(W32, to, place),
             Op::Ld => self.asm.mov(W64, to, place),
+            Op::Flw | Op::Fld => {
+                let w = if i.op == Op::Flw { W32 } else { W64 };
+                self.asm.mov(w, Reg::Rax, place);
+                return self.put_f(w, i.rd, Reg::Rax);
+            }
             _ => return self.write(i, place),
         }
         self.put_x(i.rd, to);
     }
 
     fn write(&mut self, i: &Inst, place: Place) {
+        if matches!(i.op, Op::Fsw | Op::Fsd) {
+            let w = if i.op == Op::Fsw { W32 } else { W64 };
+            self.asm.mov(w, Reg::Rax, self.f(i.rs2));
+            return self.asm.store(w, place, Reg::Rax);
+        }
         if i.rs2 == 0 {
             return match i.op {
                 Op::Sb => self.asm.store_imm8(place, 0),
@@ -218,26 +304,6 @@ impl Emit<'_> {
             Op::Sh => self.asm.store16(place, value),
             Op::Sw => self.asm.store(W32, place, value),
             _ => self.asm.store(W64, place, value),
-        }
-    }
-
-    /// `flw`, `fld`, `fsw`, `fsd`.
-    fn float_access(&mut self, i: &Inst) {
-        let store = matches!(i.op, Op::Fsw | Op::Fsd);
-        let size = if matches!(i.op, Op::Flw | Op::Fsw) { 4 } else { 8 };
-        let mut slow = self.float_is_on();
-        self.address(i.rs1, i.imm);
-        slow.extend(self.find_page(store, size, 0));
-        if store {
-            self.asm.mov(width(size), Reg::Rax, self.f(i.rs2));
-            self.asm.store(width(size), pointed(0), Reg::Rax);
-        } else {
-            self.asm.mov(width(size), Reg::Rax, pointed(0));
-            self.put_f(width(size), i.rd, Reg::Rax);
-        }
-        self.otherwise_rare(slow);
-        if !store {
-            self.float_is_dirty();
         }
     }
 
@@ -262,7 +328,7 @@ impl Emit<'_> {
     fn swap(&mut self, i: &Inst) {
         let size = Self::atomic_size(i.op);
         self.address(i.rs1, 0);
-        let mut slow = self.find_page(true, size, 0);
+        let mut slow = self.find_page(true, size);
         self.load_x(W64, Reg::Rax, i.rs2);
         self.asm.alu(width(size), Alu::Cmp, Reg::Rax, pointed(0));
         slow.push(self.asm.jump_if_later(Cond::E));
@@ -274,7 +340,7 @@ impl Emit<'_> {
     fn fetch_add(&mut self, i: &Inst) {
         let size = Self::atomic_size(i.op);
         self.address(i.rs1, 0);
-        let slow = self.find_page(true, size, 0);
+        let slow = self.find_page(true, size);
         self.load_x(W64, Reg::Rax, i.rs2);
         self.asm.exchange_add(width(size), pointed(0), Reg::Rax);
         self.put_old(i, size);
@@ -286,7 +352,7 @@ impl Emit<'_> {
         let Some(operand) = host(i.rs2) else { return false };
         let size = Self::atomic_size(i.op);
         self.address(i.rs1, 0);
-        let slow = self.find_page(true, size, 0);
+        let slow = self.find_page(true, size);
         self.asm.mov(width(size), Reg::Rax, pointed(0));
         self.asm.alu_store(width(size), op, pointed(0), operand);
         self.put_old(i, size);

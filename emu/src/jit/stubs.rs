@@ -6,13 +6,16 @@
 
 use std::mem::offset_of;
 
+use isa::paging::PAGE_SHIFT;
+
 use super::access::find_page;
-use super::asm::{Alu, Asm, Cond, Place, Reg, Shift, Width, Width::*};
+use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
 use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
 use crate::mem::{CODE, PAGE_SIZE};
 use crate::mmu::Space;
+use crate::mmu::memo::{Memo, Memos};
 use crate::mmu::tlb::GUARDED_ENTRIES;
 
 /// The guest registers that live in host registers while translated code runs: those that
@@ -69,7 +72,11 @@ pub struct Stubs {
     /// To be called: makes the virtual address in rdx a host address if the fast TLB has its page
     /// and the access, of any alignment, does not leave it; the zero flag tells. By whether it is
     /// a store, and the logarithm of the size. Clobbers rax, and rdx in any case.
-    pub misaligned: [[u64; 4]; 2],
+    pub within_page: [[u64; 4]; 2],
+    /// To be called: makes the virtual address in rdx a host address if the fast TLB has its page,
+    /// and remembers that; the zero flag tells. rax: number of the memo, in the upper half, and its
+    /// limit. By whether it is a store. Clobbers rax, and rdx in any case.
+    pub remember: [u64; 2],
     /// To be called: does many rounds of the loop rdx, of which rax tells what it does.
     pub bulk: u64,
     /// To be called: makes the virtual address in rdx, of an aligned store, a host address if the
@@ -102,8 +109,9 @@ pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
         leave_at: emit_leave_at(asm, leave),
         rare: emit_rare(asm, leave),
         probe: emit_probe(asm),
-        misaligned: [false, true]
-            .map(|store| [1, 2, 4, 8].map(|size| emit_misaligned(asm, store, size))),
+        within_page: [false, true]
+            .map(|store| [1, 2, 4, 8].map(|size| emit_within_page(asm, store, size))),
+        remember: [false, true].map(|store| emit_remember(asm, store)),
         bulk: emit_bulk(asm),
         beside_code: emit_beside_code(asm, guest),
     }
@@ -183,13 +191,66 @@ fn emit_probe(asm: &mut Asm) -> u64 {
     address
 }
 
-fn emit_misaligned(asm: &mut Asm, store: bool, size: i32) -> u64 {
+fn emit_within_page(asm: &mut Asm, store: bool, size: i32) -> u64 {
     let address = asm.here();
     let failed = find_page(asm, store, 1, size - 1);
     asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rax);
     asm.ret();
     failed.into_iter().for_each(|label| asm.bind(label));
     asm.alu_imm(W32, Alu::Or, Reg::Rax, 1);
+    asm.ret();
+    address
+}
+
+fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
+    const SHIFT: u8 = size_of::<Memo>().trailing_zeros() as u8;
+    const { assert!(size_of::<Memo>() == 1 << SHIFT) };
+    let memos = |offset: usize| (offset_of!(Space, memos) + offset) as i32;
+    let memo = |offset: usize| {
+        Place::Indexed(SPACE, Reg::Rsi, 0, memos(offset_of!(Memos, memos) + offset))
+    };
+    let pages = Place::At(SPACE, memos(offset_of!(Memos, pages)));
+    let count = Place::At(SPACE, memos(offset_of!(Memos, count)));
+    let address = asm.here();
+    let saved = [Reg::Rcx, Reg::Rsi, Reg::Rdi];
+    saved.into_iter().for_each(|reg| asm.push(reg));
+    asm.mov(W64, Reg::Rsi, Reg::Rax);
+    asm.mov(W64, Reg::Rdi, Reg::Rdx);
+    let mut failed = find_page(asm, store, 1, 0);
+    // rdx is the host address, rdi the virtual one. The place in the page is that of both.
+    asm.mov(W32, Reg::Rax, Reg::Rdi);
+    asm.alu_imm(W32, Alu::And, Reg::Rax, PAGE_SIZE as i32 - 1);
+    asm.movzx16(Reg::Rcx, Reg::Rsi);
+    asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rcx);
+    failed.push(asm.jump_if_later(Cond::Ae));
+    asm.shift_imm(W32, Shift::Shr, Reg::Rsi, 16);
+    asm.mov(W32, Reg::Rax, Reg::Rsi);
+    asm.shift_imm(W32, Shift::Shl, Reg::Rsi, SHIFT);
+    asm.alu_imm(W64, Alu::Cmp, memo(offset_of!(Memo, limit)), 0);
+    let in_use = asm.jump_if_later(Cond::Ne);
+    asm.store(W64, memo(offset_of!(Memo, limit)), Reg::Rcx);
+    asm.mov(W64, Reg::Rcx, count);
+    let used = Place::Indexed(SPACE, Reg::Rcx, 1, memos(offset_of!(Memos, used)));
+    asm.store16(used, Reg::Rax);
+    asm.alu_imm(W64, Alu::Add, count, 1);
+    asm.bind(in_use);
+    asm.mov(W64, Reg::Rcx, Reg::Rdi);
+    asm.alu_imm(W64, Alu::And, Reg::Rcx, -(PAGE_SIZE as i32));
+    asm.store(W64, memo(offset_of!(Memo, page)), Reg::Rcx);
+    asm.shift_imm(W64, Shift::Shr, Reg::Rcx, PAGE_SHIFT as u8);
+    asm.mov(W64, Reg::Rax, pages);
+    asm.bit(Bit::Set, Reg::Rax, Reg::Rcx);
+    asm.store(W64, pages, Reg::Rax);
+    asm.mov(W64, Reg::Rax, Reg::Rdx);
+    asm.alu(W64, Alu::Sub, Reg::Rax, Reg::Rdi);
+    asm.store(W64, memo(offset_of!(Memo, addend)), Reg::Rax);
+    asm.mov_imm(Reg::Rax, 0);
+    let found = asm.jump_later();
+    failed.into_iter().for_each(|label| asm.bind(label));
+    asm.mov_imm(Reg::Rax, 1);
+    asm.bind(found);
+    asm.test(W32, Reg::Rax, Reg::Rax);
+    saved.into_iter().rev().for_each(|reg| asm.pop(reg));
     asm.ret();
     address
 }

@@ -14,6 +14,7 @@ use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
 use crate::exec::code::{Block, FENCE};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
+use crate::mmu::memo::{Slot, Slots};
 
 /// What the host's processor has beyond the base instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -60,27 +61,46 @@ pub(super) enum Source {
     Place(Place),
 }
 
-/// Instructions that are left to the interpreter, out of the way of the others.
-struct Rare {
-    from: Vec<Label>,
-    index: usize,
-    count: usize,
-    back: u64,
+/// What is done out of the way of everything else.
+pub(super) enum Away {
+    /// An instruction is left to the interpreter.
+    Rare {
+        /// The jumps that lead there.
+        from: Vec<Label>,
+        /// Which one.
+        index: usize,
+        /// Where the code goes on.
+        back: u64,
+    },
+    /// An access, or several together, go to another page than they remember.
+    Page {
+        /// Jumps that are taken if the interpreter must do it.
+        refused: Vec<Label>,
+        /// The jump that is taken for other pages.
+        other: Label,
+        /// What is remembered.
+        slot: Slot,
+        /// The first one.
+        index: usize,
+        /// Where the code goes on.
+        back: u64,
+    },
 }
 
 /// A block in translation.
 pub(super) struct Emit<'a> {
     pub(super) asm: Asm,
     pub(super) features: Features,
-    stubs: &'a Stubs,
-    block: &'a Block,
+    pub(super) stubs: &'a Stubs,
+    pub(super) slots: &'a mut Slots,
+    pub(super) block: &'a Block,
     /// The block's start in its page.
     start: i32,
     /// Where in the buffer the code starts.
     origin: u32,
     /// The instruction in translation.
     pub(super) index: usize,
-    rare: Vec<Rare>,
+    pub(super) away: Vec<Away>,
     /// Jumps within the page, with the target's place in it: to be linked when they are taken.
     links: Vec<(Label, i32)>,
     /// Branches that leave the page, with the target counted from its start.
@@ -95,37 +115,36 @@ pub(super) struct Emit<'a> {
     pub(super) fences_are_told: bool,
 }
 
-/// The code of a block, to be executed at `base`, which is `origin` bytes into the buffer.
-pub fn translate(
-    block: &Block,
-    stubs: &Stubs,
-    host: &Host,
-    bulk: Option<&Bulk>,
-    base: u64,
-    origin: u32,
-) -> Vec<u8> {
-    let mut emit = Emit {
-        asm: Asm::new(base),
-        features: host.features,
-        stubs,
-        block,
-        start: (block.pa % PAGE_SIZE) as i32,
-        origin,
-        index: 0,
-        rare: Vec::new(),
-        links: Vec::new(),
-        far: Vec::new(),
-        float_on: false,
-        float_dirty: false,
-        privileged: false,
-        fences_are_told: host.fences_are_told,
-    };
-    emit.block(bulk);
-    emit.asm.code
-}
+impl<'a> Emit<'a> {
+    /// Nothing of a block's code yet; it will be executed at `base`, `origin` bytes into the buffer.
+    pub(super) fn new(
+        block: &'a Block,
+        stubs: &'a Stubs,
+        slots: &'a mut Slots,
+        host: &Host,
+        (base, origin): (u64, u32),
+    ) -> Emit<'a> {
+        Emit {
+            asm: Asm::new(base),
+            features: host.features,
+            stubs,
+            slots,
+            block,
+            start: (block.pa % PAGE_SIZE) as i32,
+            origin,
+            index: 0,
+            away: Vec::new(),
+            links: Vec::new(),
+            far: Vec::new(),
+            float_on: false,
+            float_dirty: false,
+            privileged: false,
+            fences_are_told: host.fences_are_told,
+        }
+    }
 
-impl Emit<'_> {
-    fn block(&mut self, bulk: Option<&Bulk>) {
+    /// The whole block.
+    pub(super) fn block(&mut self, bulk: Option<&Bulk>) {
         let count = self.block.count as i32;
         if let Some(bulk) = bulk {
             self.many_rounds(bulk);
@@ -133,7 +152,7 @@ impl Emit<'_> {
         let poor = self.pay(count);
         let insts = self.block.insts();
         while self.index < insts.len() {
-            let done = self.group(&insts[self.index..]);
+            let done = self.accesses(&insts[self.index..]);
             if done == 0 {
                 self.inst(&insts[self.index]);
             }
@@ -208,17 +227,18 @@ impl Emit<'_> {
     }
 
     fn out_of_the_way(&mut self) {
-        for rare in std::mem::take(&mut self.rare) {
-            rare.from.into_iter().for_each(|label| self.asm.bind(label));
-            for index in rare.index..rare.index + rare.count {
-                self.index = index;
-                let inst = &self.block.insts()[index];
-                let misaligned = self.misaligned(inst, &self.stubs.misaligned);
-                let beside = self.store_beside_code(inst, self.stubs.beside_code);
-                self.call_rare(index);
-                misaligned.into_iter().chain(beside).for_each(|label| self.asm.bind(label));
+        for away in std::mem::take(&mut self.away) {
+            match away {
+                Away::Rare { from, index, back } => {
+                    from.into_iter().for_each(|label| self.asm.bind(label));
+                    self.call_rare(index);
+                    self.asm.jump(back);
+                }
+                Away::Page { refused, other, slot, index, back } => {
+                    self.other_page(refused, other, slot, index);
+                    self.asm.jump(back);
+                }
             }
-            self.asm.jump(rare.back);
         }
         for (label, target) in std::mem::take(&mut self.links) {
             self.asm.bind(label);
@@ -238,17 +258,24 @@ impl Emit<'_> {
 
     /// The instruction is the interpreter's if one of the jumps is taken.
     pub(super) fn otherwise_rare(&mut self, from: Vec<Label>) {
-        self.otherwise_rare_many(from, 1);
+        let back = self.asm.here();
+        self.away.push(Away::Rare { from, index: self.index, back });
     }
 
-    /// So are `count` instructions.
-    pub(super) fn otherwise_rare_many(&mut self, from: Vec<Label>, count: usize) {
-        let back = self.asm.here();
-        self.rare.push(Rare { from, index: self.index, count, back });
+    /// Emits accesses that cannot be done by what is remembered, and not together.
+    pub(super) fn one_by_one(&mut self, start: usize, count: usize) {
+        for index in start..start + count {
+            self.index = index;
+            let inst = &self.block.insts()[index];
+            let misaligned = if count > 1 { self.within_page(inst) } else { None };
+            let beside = self.store_beside_code(inst);
+            self.call_rare(index);
+            misaligned.into_iter().chain(beside).for_each(|label| self.asm.bind(label));
+        }
     }
 
     fn inst(&mut self, inst: &Inst) {
-        if self.integer(inst) || self.access(inst) || self.float(inst) {
+        if self.integer(inst) || self.atomic(inst) || self.float(inst) {
             return;
         }
         if self.fence(inst) {

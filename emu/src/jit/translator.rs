@@ -4,7 +4,7 @@ use super::asm::Asm;
 use super::buffer::Buffer;
 use super::bulk::Bulk;
 use super::stubs::{Guest, Stubs};
-use super::translate::{Features, Host, MAX_REFUSED, translate};
+use super::translate::{Emit, Features, Host, MAX_REFUSED};
 
 use crate::board::RAM_BASE;
 use crate::events::{Events, View};
@@ -13,6 +13,7 @@ use crate::exec::{Cpu, System};
 use crate::hart::Hart;
 use crate::hart::state::Context;
 use crate::mem::{PAGE_SIZE, Ram};
+use crate::mmu::memo::Slots;
 
 /// Translated code, and how it is made.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Translator {
     /// What translated loops do; their code points at it.
     #[expect(clippy::vec_box, reason = "they must stay where they are")]
     loops: Vec<Box<Bulk>>,
+    /// Memos for the accesses of more code.
+    slots: Slots,
 }
 
 impl Translator {
@@ -49,7 +52,8 @@ impl Translator {
         let untranslated = super::stubs::emit_untranslated(&mut asm, stubs.leave);
         buffer.add(&asm.code);
         let fixed = buffer.used();
-        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops: Vec::new() })
+        let (loops, slots) = (Vec::new(), Slots::default());
+        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops, slots })
     }
 
     /// The code of a block, once it was executed often enough.
@@ -74,9 +78,11 @@ impl Translator {
         let base = self.buffer.next();
         let origin = self.buffer.offset(base);
         let bulk = if block.probed { None } else { Bulk::of(block.insts()).map(Box::new) };
-        let code = translate(block, &self.stubs, &self.host, bulk.as_deref(), base, origin);
+        let place = (base, origin);
+        let mut emit = Emit::new(block, &self.stubs, &mut self.slots, &self.host, place);
+        emit.block(bulk.as_deref());
+        self.buffer.add(&emit.asm.code);
         self.loops.extend(bulk);
-        self.buffer.add(&code);
         block.native.set(base);
         Some(base)
     }

@@ -3,6 +3,7 @@
 //! The types here say *why* an access was refused, with the level and the PTE; the architecture's
 //! three page-fault and three access-fault causes are derived from them when a trap is taken.
 
+pub mod memo;
 pub mod pmp;
 pub mod tables;
 pub mod tlb;

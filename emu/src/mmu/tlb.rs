@@ -12,6 +12,7 @@ use std::mem::offset_of;
 use isa::Priv;
 use isa::paging::{PAGE_SHIFT, PAGE_SIZE, PPN_BITS};
 
+use super::memo::Memos;
 use super::tables::{Change, Range};
 
 /// Entries of each array.
@@ -128,6 +129,8 @@ pub struct Space {
     pub write: [Entry; ENTRIES],
     /// Tells whether a cached jump target is still valid: unique in time on this hart.
     pub generation: u64,
+    /// What translated code remembers of both arrays.
+    pub memos: Memos,
     /// For fetches.
     fetch: [Page; FETCH_ENTRIES],
     /// For stores to pages that may be stored to, but not without a look at what they hold.
@@ -142,6 +145,7 @@ impl Space {
             read: EMPTY,
             write: EMPTY,
             generation: 0,
+            memos: Memos::new(),
             fetch: [[NO_PAGE, 0]; FETCH_ENTRIES],
             guarded: [[NO_PAGE, 0]; GUARDED_ENTRIES],
             filled: [0; ENTRIES / 64],
@@ -201,6 +205,7 @@ impl Space {
             space.write[at] = Entry::none(at);
         });
         self.filled = [0; ENTRIES / 64];
+        self.memos.clear();
         self.fetch = [[NO_PAGE, 0]; FETCH_ENTRIES];
         self.guarded = [[NO_PAGE, 0]; GUARDED_ENTRIES];
     }
@@ -218,6 +223,7 @@ impl Space {
             Some(va) => drop(self, index(va)),
             None => self.each_filled(drop),
         }
+        self.memos.forget(range.page(), |memo| range.contains(memo.page));
         if range.fetched {
             self.fetch
                 .iter_mut()
@@ -234,6 +240,7 @@ impl Space {
     /// Drops what lets stores go to the page at host address `host`.
     fn drop_writes(&mut self, host: u64) {
         let host = page(host);
+        self.memos.forget_writes(host);
         self.each_filled(|space, at| {
             if space.write[at].host == host {
                 space.write[at] = Entry::none(at);
