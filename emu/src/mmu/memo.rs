@@ -76,12 +76,13 @@ pub struct Memos {
     pub pages: u64,
 }
 
-impl Memos {
-    /// Nothing is remembered.
-    pub fn new() -> Memos {
+impl Default for Memos {
+    fn default() -> Memos {
         Memos { memos: [Memo::default(); 2 * HALF], used: [0; 2 * HALF], count: 0, pages: 0 }
     }
+}
 
+impl Memos {
     /// Forgets what concerns the page of `va`, if that is what is given, and satisfies a condition.
     pub fn forget(&mut self, va: Option<u64>, condition: impl Fn(&Memo) -> bool) {
         if va.is_none_or(|va| self.pages & bit(va) != 0) {
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_matches_nothing() {
-        let mut memos = Memos::new();
+        let mut memos = Memos::default();
         let mut slots = Slots::default();
         let (load, store) = (slots.next(false, 8), slots.next(true, 8));
         remember(&mut memos, load, 0x5123, 0x9_0123);

@@ -145,7 +145,7 @@ impl Space {
             read: EMPTY,
             write: EMPTY,
             generation: 0,
-            memos: Memos::new(),
+            memos: Memos::default(),
             fetch: [[NO_PAGE, 0]; FETCH_ENTRIES],
             guarded: [[NO_PAGE, 0]; GUARDED_ENTRIES],
             filled: [0; ENTRIES / 64],
