@@ -40,6 +40,15 @@ impl View<'_> {
     }
 }
 
+/// What an observer wants of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Physical addresses of pages, and whether stores to them are to be told from now on.
+    pub pages: Vec<(u64, bool)>,
+    /// The machine is to stop behind the present instruction.
+    pub stop: bool,
+}
+
 /// An observer.
 pub trait Events {
     /// Whether [`Events::inst_executed`] is called.
@@ -53,6 +62,9 @@ pub trait Events {
     const FENCES: bool = true;
     /// Whether [`Events::probed`] is called.
     const PROBES: bool = false;
+    /// Whether [`Events::take_wishes`] is called after events, and [`Events::stored`] for the
+    /// pages that were wished for.
+    const STORES: bool = false;
 
     /// Physical addresses of instructions that [`Events::probed`] is called for; asked once, before
     /// the machine runs.
@@ -63,6 +75,16 @@ pub trait Events {
     /// The hart is about to execute an instruction that [`Events::probes`] named.
     fn probed(&mut self, view: &View, pc: u64) {
         let _ = (view, pc);
+    }
+
+    /// What the observer wants since it was asked last.
+    fn take_wishes(&mut self) -> Wishes {
+        Wishes::default()
+    }
+
+    /// A hart stored `length` bytes to a page that was wished for; [`Hart::at`] is where.
+    fn stored(&mut self, view: &View, va: u64, pa: u64, length: u64) {
+        let _ = (view, va, pa, length);
     }
 
     /// Whether the run is to end because the observer cannot go on; asked between turns.

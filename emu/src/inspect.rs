@@ -84,6 +84,17 @@ pub struct Watch {
     pub stores: bool,
 }
 
+/// Why the machine stands where somebody wanted it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A hart is in front of a breakpoint.
+    Breakpoint,
+    /// A hart is behind this access.
+    Watch(Watch),
+    /// The observer wanted it.
+    Observer,
+}
+
 /// Where a debugger wants the machine to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Points {

@@ -11,7 +11,7 @@ use crate::events::{Events, NoEvents};
 use crate::exec::code::Code;
 use crate::exec::{Cpu, System, run};
 use crate::hart::{Hart, Wants};
-use crate::inspect::Points;
+use crate::inspect::{Hit, Points};
 use crate::jit::Engine;
 use crate::mmu::Tables;
 
@@ -65,12 +65,12 @@ pub enum Stop {
     Console,
     /// The observer asked for it.
     Observer,
-    /// A hart is where a debugger wants it.
+    /// A hart is where a debugger or the observer wants it.
     Point {
         /// Which hart.
         hart: usize,
-        /// The watched data that it touched; otherwise it stands at a breakpoint.
-        watch: Option<crate::inspect::Watch>,
+        /// Why.
+        hit: Hit,
     },
     /// All harts wait, no timer is set and no input can come: nothing would ever happen again.
     Stuck {
@@ -175,8 +175,8 @@ impl<E: Events> Machine<E> {
                 }
                 self.ran = true;
                 self.take_turn(hart, u64::MAX);
-                if let Some(watch) = self.sys.hit.take() {
-                    return Stop::Point { hart, watch };
+                if let Some(hit) = self.sys.hit.take() {
+                    return Stop::Point { hart, hit };
                 }
                 if let Some(stop) = self.between_turns(console) {
                     return stop;

@@ -24,6 +24,8 @@ pub(crate) const CODE: u8 = 1;
 const TOUCHED: u8 = 2;
 /// The page holds PTEs that translations were derived from.
 const TABLE: u8 = 4;
+/// The observer wants to know of stores to the page.
+const WATCHED: u8 = 8;
 
 /// Guest memory from [`RAM_BASE`] on, little-endian, zero at reset.
 #[derive(Debug)]
@@ -289,10 +291,21 @@ impl Ram {
         self.flags(pa) & TABLE != 0
     }
 
-    /// Whether neither is the case: the page may be stored to without further ado.
+    /// Whether the observer wants to know of stores to the page of `pa`.
+    #[inline]
+    pub(crate) fn is_watched(&self, pa: u64) -> bool {
+        self.flags(pa) & WATCHED != 0
+    }
+
+    /// Whether none of these is the case: the page may be stored to without further ado.
     #[inline]
     pub(crate) fn is_plain(&self, pa: u64) -> bool {
-        self.flags(pa) & (CODE | TABLE) == 0
+        self.flags(pa) & (CODE | TABLE | WATCHED) == 0
+    }
+
+    /// Marks the page of `pa` as one whose stores are told, or not.
+    pub(crate) fn set_watched(&mut self, pa: u64, watched: bool) {
+        self.set_flag(pa, WATCHED, watched);
     }
 
     /// Marks the page of `pa`, which must be memory, as holding decoded code, or not.

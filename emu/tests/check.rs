@@ -5,10 +5,10 @@ mod common;
 
 use std::process::{Command, Output};
 
-use common::guest;
+use common::{Folder, elf, guest};
 
 /// Runs a kernel of the guest build with all checkers.
-fn run(kernel: &str, append: &str) -> Output {
+fn run(kernel: &str, append: &str, options: &[&str]) -> Output {
     let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
     emu.arg(guest::kernel(kernel)).args([
         "--snapshot",
@@ -17,8 +17,35 @@ fn run(kernel: &str, append: &str) -> Output {
         append,
     ]);
     // Little memory is soon used up.
-    emu.args(["-m", "16M", "--max-insns", "300000000"]);
+    emu.args(["-m", "16M", "--max-insns", "300000000"]).args(options);
     emu.output().expect("the program starts")
+}
+
+/// A run of a guest that gets the same page fault for ever.
+fn same_fault(name: &str, check: &str) -> Output {
+    let folder = Folder::new(name);
+    let kernel = folder.file("kernel.elf", &elf(&common::same_fault(), 8192, &[]));
+    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+    emu.arg(kernel).args([check, "--max-insns", "1000"]);
+    emu.output().expect("the program starts")
+}
+
+#[test]
+fn the_same_fault_again_and_again_is_found() {
+    let output = same_fault("same-fault", "--check=frames");
+    let (checks, text) = findings(&output);
+    assert_eq!(checks, ["frames"], "{text}");
+    assert!(text.contains("the same load page fault at 0x0 comes again and again"), "{text}");
+    assert_eq!(text.matches("again and again").count(), 1, "{text}");
+    assert_eq!(output.status.code(), Some(76), "{text}");
+}
+
+#[test]
+fn a_finding_ends_the_run_if_that_is_wanted() {
+    let output = same_fault("stop-fault", "--check=frames,stop");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("again and again"), "{text}");
+    assert_eq!(output.status.code(), Some(77), "{text}");
 }
 
 /// The checkers in the order in which they found something, and the text.
@@ -50,13 +77,39 @@ const MISTAKES: [(&str, &str, &str, &[&str]); 6] = [
 fn every_mistake_is_found_by_its_checker() {
     for (mistake, command, check, parts) in MISTAKES {
         let append = format!("run=\"{command}\" mutant={mistake}");
-        let output = run("kernel-mutants.elf", &append);
+        let output = run("kernel-mutants.elf", &append, &[]);
         let (checks, text) = findings(&output);
         // Others may find what follows from it.
         assert_eq!(checks.first().map(String::as_str), Some(check), "{mistake}: {text}");
         for part in parts {
             assert!(text.contains(part), "{mistake}: no {part:?} in {text}");
         }
+    }
+}
+
+/// Translated, interpreted, and with every access looked at, the same is found; and the first
+/// finding decides its end where that is wanted.
+#[test]
+#[ignore = "needs the guest: cargo xtask test"]
+fn findings_do_not_depend_on_the_engine() {
+    for (mistake, command, check, _) in MISTAKES {
+        let append = format!("run=\"{command}\" mutant={mistake}");
+        let found = |options: &[&str]| {
+            let output = run("kernel-mutants.elf", &append, options);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            let lines = text.lines().filter(|line| line.contains(" CHECK  ")).map(str::to_owned);
+            (lines.collect::<Vec<_>>(), output.status.code())
+        };
+        let interpreted = found(&["--engine=interp"]);
+        assert_eq!(found(&[]), interpreted, "{mistake}");
+        if command == "echo hi" {
+            assert_eq!(found(&["--tlb=16x4"]), interpreted, "{mistake}");
+        }
+        let (lines, status) = found(&["--check", &format!("{check},stop")]);
+        // An instruction, or a look for leaks at the end, may break several rules.
+        let time = |line: &String| line.split_once(' ').map(|(time, _)| time.to_owned());
+        let first = interpreted.0.iter().take_while(|line| time(line) == time(&interpreted.0[0]));
+        assert_eq!((lines, status), (first.cloned().collect(), Some(77)), "{mistake}");
     }
 }
 
@@ -110,7 +163,7 @@ fn misses_are_told_by_size() {
 #[ignore = "needs the guest: cargo xtask test"]
 fn a_kernel_without_mistakes_has_no_findings() {
     for command in ["echo hi", "forktest", "mmaptest", "leakcheck echo hi", "prodcons3"] {
-        let output = run("kernel.elf", &format!("run=\"{command}\""));
+        let output = run("kernel.elf", &format!("run=\"{command}\""), &[]);
         let (checks, text) = findings(&output);
         assert!(checks.is_empty(), "{command}: {text}");
         assert!(text.contains("the checkers found nothing wrong"), "{command}: {text}");

@@ -144,6 +144,16 @@ fn the_monitor_is_behind_control_a_c() {
 }
 
 #[test]
+fn a_finding_opens_the_monitor() {
+    let mut session = Session::start("finding", &same_fault(), &["--check=frames,stop"]);
+    session.expect("(emu) ");
+    session.press(b"info cpus\r");
+    session.expect(&format!("* CPU #0: pc {SAME_FAULT_HANDLER:016x}"));
+    session.press(b"quit\r");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
 fn signals_leave_a_sane_terminal() {
     for (name, number) in [("-TERM", 15), ("-HUP", 1), ("-INT", 2)] {
         let mut session = Session::start(&format!("signal{number}"), &echo(), &[]);

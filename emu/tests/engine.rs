@@ -4,7 +4,7 @@ mod bare;
 
 use bare::{BASE, Bare, HANDLER, i, r, s};
 use emu::events::{Events, NoEvents, View};
-use emu::inspect::{Debuggee, Inspect, Points, Watch};
+use emu::inspect::{Debuggee, Hit, Inspect, Points, Watch};
 use emu::machine::{MachineConfig, Stop};
 use emu::mmu::Access;
 use isa::csr::{envcfg, mip, mstatus};
@@ -152,7 +152,7 @@ fn debuggers_stop_where_they_want() {
     let mut points = Points::default();
     points.breakpoints.insert(BASE + 8);
     for round in 1..=3 {
-        assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, watch: None });
+        assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, hit: Hit::Breakpoint });
         assert_eq!((machine.pc(0), machine.x(0, 5)), (BASE + 8, round));
     }
     machine.set_pc(0, BASE);
@@ -160,13 +160,13 @@ fn debuggers_stop_where_they_want() {
     let watch = Watch { va: BASE + 0x5003, len: 1, loads: false, stores: true };
     let points = Points { watches: vec![watch], ..Points::default() };
     for round in 1..=3 {
-        assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, watch: Some(watch) });
+        assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, hit: Hit::Watch(watch) });
         assert_eq!((machine.pc(0), machine.x(0, 5)), (BASE + 8, round));
     }
     let elsewhere = Watch { va: BASE + 0x5008, len: 8, loads: true, stores: false };
     let points = Points { watches: vec![elsewhere], ..Points::default() };
     machine.set_pc(0, BASE);
-    assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, watch: Some(elsewhere) });
+    assert_eq!(machine.go(console, &points), Stop::Point { hart: 0, hit: Hit::Watch(elsewhere) });
     assert_eq!(machine.pc(0), BASE + 12);
     assert_eq!(machine.step(0), None);
     assert_eq!(machine.pc(0), BASE + 16);

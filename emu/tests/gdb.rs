@@ -122,6 +122,15 @@ fn steps_breakpoints_and_the_end() {
 }
 
 #[test]
+fn a_finding_stops_in_the_debuggers_hands() {
+    let mut gdb = Gdb::start("gdb-check", &same_fault(), &["--check=frames,stop"]);
+    let stop = gdb.ask("vCont;c");
+    assert!(stop.starts_with("T05"), "{stop}");
+    // The fault was taken once more.
+    assert_eq!(gdb.register(PC), SAME_FAULT_HANDLER);
+}
+
+#[test]
 fn watchpoints_interrupts_and_farewell() {
     // x5 = BASE + 0x1000; one store there, then a loop for ever.
     let code = [lui(5, 0x8000_1000), 0x0202_9293, 0x0202_d293, addi(6, 0, 9), sw(6, 5, 8), SELF];

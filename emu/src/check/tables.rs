@@ -96,6 +96,8 @@ pub struct Mirror {
     pages: HashMap<u64, Page>,
     frames: HashMap<u64, Vec<Mapping>>,
     flags: Vec<u8>,
+    /// Frames that got their first flag, or lost their last one, since somebody asked.
+    watched: Vec<(u64, bool)>,
     /// Bits by which the kernel marks copy-on-write, as far as it showed them.
     cow_bits: u64,
 }
@@ -118,8 +120,17 @@ impl Mirror {
 
     fn set_flag(&mut self, pa: u64, flag: u8, on: bool) {
         if let Some(flags) = self.flags.get_mut(Mirror::index(pa)) {
-            *flags = if on { *flags | flag } else { *flags & !flag };
+            let before = *flags;
+            *flags = if on { before | flag } else { before & !flag };
+            if (before == 0) != (*flags == 0) {
+                self.watched.push((pa, on));
+            }
         }
+    }
+
+    /// The frames, by any address, that came to have a flag since the last call, or have none now.
+    pub fn take_watched(&mut self) -> Vec<(u64, bool)> {
+        std::mem::take(&mut self.watched)
     }
 
     /// Where a frame is mapped.
@@ -166,12 +177,12 @@ impl Mirror {
         }
     }
 
-    /// The words at `pa` and behind it, in one page, may have changed.
-    pub fn stored(&mut self, ram: &Ram, pa: u64, by: Deed) -> Vec<Change> {
+    /// `length` bytes at `pa`, in one page, may have changed.
+    pub fn stored(&mut self, ram: &Ram, pa: u64, length: u64, by: Deed) -> Vec<Change> {
         let mut changes = Vec::new();
         let table = pa & !(PAGE_SIZE - 1);
-        let first = (pa % PAGE_SIZE / 8) as usize;
-        for index in first..(first + 2).min(ENTRIES) {
+        let entry = |pa: u64| (pa % PAGE_SIZE / 8) as usize;
+        for index in entry(pa)..=entry(pa + length.max(1) - 1) {
             let Some(page) = self.pages.get_mut(&table) else { break };
             let new = ram.read::<u64>(table + 8 * index as u64).unwrap_or(0);
             let old = std::mem::replace(&mut page.entries[index], new);
@@ -302,13 +313,13 @@ mod tests {
         assert_eq!(mirror.mappings(FRAME).len(), 1);
         assert_eq!(mirror.mappings(FRAME)[0].va, 0x1000);
         ram.write(LEAVES + 16, pte(FRAME, bits::R | bits::U)).expect("inside");
-        assert_eq!(mirror.stored(&ram, LEAVES + 16, Deed::default()).len(), 1);
+        assert_eq!(mirror.stored(&ram, LEAVES + 16, 8, Deed::default()).len(), 1);
         assert_eq!(mirror.mappings(FRAME).len(), 2);
         assert_eq!(mirror.flags(FRAME), 0);
         assert_eq!(mirror.flags(LEAVES + 16), TABLE);
         // A pointer that goes takes all below it along.
         ram.write(ROOT, 0u64).expect("inside");
-        assert_eq!(mirror.stored(&ram, ROOT, Deed::default()).len(), 2);
+        assert_eq!(mirror.stored(&ram, ROOT, 8, Deed::default()).len(), 2);
         assert!(mirror.mappings(FRAME).is_empty());
         assert_eq!(mirror.flags(LEAVES), 0);
     }
@@ -318,14 +329,14 @@ mod tests {
         let (mut ram, mut mirror) = bed();
         let mark = 1 << 9;
         ram.write(LEAVES + 8, pte(FRAME, bits::R | bits::U | mark)).expect("inside");
-        mirror.stored(&ram, LEAVES + 8, Deed::default());
+        mirror.stored(&ram, LEAVES + 8, 8, Deed::default());
         assert_eq!(mirror.flags(FRAME), COW);
         let other = RAM_BASE + 0x6000;
         ram.write(LEAVES + 16, pte(other, bits::R | bits::U | mark)).expect("inside");
-        mirror.stored(&ram, LEAVES + 16, Deed::default());
+        mirror.stored(&ram, LEAVES + 16, 8, Deed::default());
         assert_eq!(mirror.flags(other), COW, "the mark is known now");
         ram.write(LEAVES + 8, pte(FRAME, bits::R | bits::W | bits::U)).expect("inside");
-        mirror.stored(&ram, LEAVES + 8, Deed::default());
+        mirror.stored(&ram, LEAVES + 8, 8, Deed::default());
         assert_eq!(mirror.flags(FRAME), 0);
     }
 

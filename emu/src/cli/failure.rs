@@ -56,6 +56,9 @@ pub enum Failure {
     /// The limit was reached.
     #[error("stopped after {0} instructions, as --max-insns said")]
     MaxInsns(u64),
+    /// A checker stopped the run, or found something at its end.
+    #[error("the checkers found something, and --check says stop")]
+    Finding,
     /// A signal ended the run.
     #[error("")]
     Signal(i32),
@@ -82,6 +85,7 @@ impl Failure {
             Failure::Output(_) | Failure::OutputClosed => 74,
             Failure::Stuck { .. } => 75,
             Failure::MaxInsns(_) => 76,
+            Failure::Finding => 77,
             Failure::Signal(signal) => 128 + *signal as u8,
         }
     }

@@ -50,11 +50,15 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let run = Run { args, boot, backends };
     match watch::tracer(args, &kernel, beside)? {
         None => run.watched_by(NoEvents),
-        Some(tracer) if watch::needs_every_access(args) => {
+        Some(tracer) => {
             let (tlb, checker) = (watch::tlb(args), watch::checker(args, &kernel));
-            run.watched_by(Observer::<true> { tracer, tlb, checker })
+            let every = watch::needs_every_access(args);
+            match (every, checker.is_some()) {
+                (true, _) => run.watched_by(Observer::<true, true> { tracer, tlb, checker }),
+                (false, true) => run.watched_by(Observer::<false, true> { tracer, tlb, checker }),
+                (false, false) => run.watched_by(Observer::<false> { tracer, tlb, checker }),
+            }
         }
-        Some(tracer) => run.watched_by(Observer::<false> { tracer, tlb: None, checker: None }),
     }
 }
 
@@ -109,11 +113,15 @@ impl Run<'_> {
             let hart = &machine.harts[machine.last()];
             let view = View { hart, sys: &machine.sys };
             machine.events.stands_still(&view);
+            let found = machine.events.take_wishes().stop;
             if args.count && !matches!(end, Ok(End::Again(_))) {
                 eprintln!("emu: {insns} instructions");
             }
             let choice = match end {
                 Err(failure) => return (Err(failure), Some(machine.events)),
+                Ok(End::Status(_)) if found => {
+                    return (Err(Failure::Finding), Some(machine.events));
+                }
                 Ok(End::Status(status)) => {
                     let written = write_signature(args, boot.symbols(), &machine.sys.bus.ram);
                     return (written.map(|()| status), Some(machine.events));
@@ -211,7 +219,10 @@ impl Life<'_> {
                 }
                 Stop::Stuck { pc } => return Err(Failure::Stuck { pc }),
                 Stop::Observer => return Err(Failure::OutputClosed),
-                Stop::Point { .. } | Stop::Console => {}
+                Stop::Point { .. } if self.server.is_some() => self.stopped = true,
+                Stop::Point { .. } if self.console.open_monitor() => self.stopped = true,
+                Stop::Point { .. } => return Err(Failure::Finding),
+                Stop::Console => {}
             }
             if self.killed {
                 return Ok(End::Status(0));

@@ -41,7 +41,8 @@ pub struct TraceArgs {
     #[arg(long, value_name = "SPEC")]
     pub tlb: Option<TlbConfig>,
 
-    /// Check the kernel as it runs: frames, tlb, cow, leak.
+    /// Check the kernel as it runs: frames, tlb, cow, leak. With stop, the machine stops where
+    /// one of them finds something: in the monitor or in gdb's hands, or else it ends.
     #[arg(long, value_name = "LIST")]
     pub check: Option<Checks>,
 }

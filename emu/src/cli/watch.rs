@@ -38,7 +38,7 @@ pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>
 /// Whether every instruction and every access has to be looked at.
 pub fn needs_every_access(args: &Args) -> bool {
     let insn = args.trace.trace.and_then(|traced| traced.0).is_some_and(|kinds| kinds.insn);
-    insn || wants_tlb(args) || args.trace.check.is_some()
+    insn || wants_tlb(args)
 }
 
 fn wants_tlb(args: &Args) -> bool {

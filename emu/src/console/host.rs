@@ -229,6 +229,16 @@ impl Console {
         }
     }
 
+    /// Puts whoever sits at the terminal into the monitor; returns whether there is one.
+    pub fn open_monitor(&mut self) -> bool {
+        if self.terminal && self.monitor.is_none() {
+            self.command(b'c');
+        } else {
+            self.monitor_prompt();
+        }
+        self.terminal
+    }
+
     /// Shows the monitor's prompt, if one is in the monitor.
     pub fn monitor_prompt(&mut self) {
         if self.monitor.is_some() {

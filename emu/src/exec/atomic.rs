@@ -66,7 +66,7 @@ impl<E: Events> Cpu<'_, E> {
             done = reserved == (pa, size as u8);
             if done {
                 let value = self.hart.x(inst.rs2()).to_le_bytes();
-                self.write_bytes(pa, &value[..size as usize]);
+                self.write_bytes(va, pa, &value[..size as usize]);
             }
             self.hart.reservation = None;
         }
@@ -98,7 +98,7 @@ impl<E: Events> Cpu<'_, E> {
             Op::AmominuW | Op::AmominuD => old.min(operand),
             _ => old.max(operand),
         };
-        self.write_bytes(pa, &new.to_le_bytes()[..size as usize]);
+        self.write_bytes(va, pa, &new.to_le_bytes()[..size as usize]);
         self.hart.set_x(inst.rd, old);
         let spins = matches!(inst.op, Op::AmoswapW | Op::AmoswapD) && new == old;
         self.hart.ctx.spins = if spins { self.hart.ctx.spins + 1 } else { 0 };
@@ -138,7 +138,7 @@ impl<E: Events> Cpu<'_, E> {
         if !self.sys.bus.ram.contains(pa, CACHE_BLOCK) {
             return Err(Fault::plain(va, Access::Store, Reason::NoDevice).into());
         }
-        self.write_bytes(pa, &[0; CACHE_BLOCK as usize]);
+        self.write_bytes(aligned, pa, &[0; CACHE_BLOCK as usize]);
         Ok(Next::Inst)
     }
 

@@ -85,7 +85,7 @@ fn run_blocks<E: Events, const NATIVE: bool>(hart: &mut Hart, sys: &mut System, 
                 }
             }
             if E::PROBES && this.probed {
-                events.probed(&View { hart, sys }, pc);
+                cpu!().probe(this, pc);
             }
             hart.ctx.budget -= i64::from(this.count);
             let mut at = this.insts;

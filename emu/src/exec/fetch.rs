@@ -10,6 +10,7 @@ use super::Cpu;
 use super::code::{Block, Found, Jump};
 use crate::events::Events;
 use crate::hart::{Trap, Wants};
+use crate::inspect::Hit;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::{Access, Fault, Reason};
 
@@ -55,7 +56,7 @@ impl<E: Events> Cpu<'_, E> {
         let is_point = |n: &usize| points.contains(&pc.wrapping_add(block.offset(*n)));
         let first = (usize::from(passes)..block.count as usize).find(is_point);
         if first == Some(0) {
-            self.sys.hit = Some(None);
+            self.sys.hit = Some(Hit::Breakpoint);
             self.hart.ctx.wants.0 |= Wants::STOP;
         }
         first.map_or(u64::MAX, |n| n as u64)

@@ -9,6 +9,7 @@ use isa::{Inst, Op};
 use super::{Cpu, Next};
 use crate::events::{Events, View};
 use crate::hart::{Trap, Wants};
+use crate::inspect::Hit;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::{Access, Fault, Reason, tlb, walk};
 
@@ -35,6 +36,7 @@ impl<E: Events> Cpu<'_, E> {
             self.events.pte_updated(&View { hart: self.hart, sys: self.sys }, va, &leaf);
         }
         self.events.walked(&View { hart: self.hart, sys: self.sys }, va, access, &leaf);
+        self.heed();
         Ok((leaf.pa, Some(leaf.level)))
     }
 
@@ -127,7 +129,7 @@ impl<E: Events> Cpu<'_, E> {
             in_page |= overlaps(page, PAGE_SIZE);
             let meant = if access == Access::Store { watch.stores } else { watch.loads };
             if meant && overlaps(va, length) {
-                self.sys.hit = Some(Some(*watch));
+                self.sys.hit = Some(Hit::Watch(*watch));
                 self.hart.ctx.wants.0 |= Wants::STOP;
             }
         }
@@ -167,8 +169,8 @@ impl<E: Events> Cpu<'_, E> {
         }
         let bytes = value.to_le_bytes();
         let (one, two) = bytes[..size as usize].split_at(first as usize);
-        self.write_bytes(low, one);
-        self.write_bytes(high, two);
+        self.write_bytes(va, low, one);
+        self.write_bytes(second, high, two);
         Ok(())
     }
 
@@ -194,15 +196,16 @@ impl<E: Events> Cpu<'_, E> {
         let Some(page) = self.hart.ctx.space.guarded(va) else { return false };
         let pa = page + va % PAGE_SIZE;
         let ram = &mut self.sys.bus.ram;
-        if !va.is_multiple_of(size) || ram.is_plain(pa) || self.sys.code.covers(pa, size) {
+        let told = E::STORES && ram.is_watched(pa);
+        if told || !va.is_multiple_of(size) || ram.is_plain(pa) || self.sys.code.covers(pa, size) {
             return false;
         }
-        self.write_bytes(pa, &self.hart.x(inst.rs2()).to_le_bytes()[..size as usize]);
+        self.write_bytes(va, pa, &self.hart.x(inst.rs2()).to_le_bytes()[..size as usize]);
         true
     }
 
     /// Stores to memory, which `pa` was checked to be; all in one page.
-    pub(crate) fn write_bytes(&mut self, pa: u64, bytes: &[u8]) {
+    pub(crate) fn write_bytes(&mut self, va: u64, pa: u64, bytes: &[u8]) {
         let (ram, length) = (&mut self.sys.bus.ram, bytes.len() as u64);
         if ram.is_table(pa) {
             self.sys.tables.store(ram, pa, bytes);
@@ -210,6 +213,10 @@ impl<E: Events> Cpu<'_, E> {
         }
         if ram.put(pa, bytes).is_ok() && ram.is_code(pa) && self.sys.code.stored(ram, pa, length) {
             self.code_dropped();
+        }
+        if E::STORES && self.sys.bus.ram.is_watched(pa) {
+            self.events.stored(&View { hart: self.hart, sys: self.sys }, va, pa, length);
+            self.heed();
         }
     }
 
@@ -229,7 +236,7 @@ impl<E: Events> Cpu<'_, E> {
 
     fn write_physical(&mut self, va: u64, pa: u64, size: u64, value: u64) -> Result<(), Fault> {
         if self.sys.bus.ram.contains(pa, size) {
-            self.write_bytes(pa, &value.to_le_bytes()[..size as usize]);
+            self.write_bytes(va, pa, &value.to_le_bytes()[..size as usize]);
             return Ok(());
         }
         let fault = Fault::plain(va, Access::Store, Reason::NoDevice);

@@ -20,9 +20,9 @@ use isa::{Inst, Op};
 
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::events::Events;
+use crate::events::{Events, View};
 use crate::hart::{Hart, Trap, Wants};
-use crate::inspect::{Points, Watch};
+use crate::inspect::{Hit, Points};
 use crate::jit::Translator;
 use crate::mmu::Tables;
 use code::{Block, Code};
@@ -43,8 +43,8 @@ pub struct System {
     pub points: Points,
     /// A trap ends the turn: the debugger lets a hart do one step.
     pub stepping: bool,
-    /// Why the machine stops for the debugger: at a breakpoint or behind a watched access.
-    pub hit: Option<Option<Watch>>,
+    /// Why the machine stops for a debugger or the observer.
+    pub hit: Option<Hit>,
 }
 
 impl System {
@@ -91,6 +91,36 @@ enum Next {
 }
 
 impl<E: Events> Cpu<'_, E> {
+    /// Does what the observer wants after an event.
+    #[inline]
+    pub(crate) fn heed(&mut self) {
+        if !E::STORES {
+            return;
+        }
+        let wishes = self.events.take_wishes();
+        for (pa, watched) in wishes.pages {
+            self.sys.bus.ram.set_watched(pa, watched);
+            if watched {
+                self.sys.tables.forbid_writes(&self.sys.bus.ram, pa);
+            }
+        }
+        self.hart.catch_up(&self.sys.tables);
+        if wishes.stop {
+            self.sys.hit = Some(Hit::Observer);
+            self.hart.ctx.wants.0 |= Wants::STOP;
+        }
+    }
+
+    /// Tells the observer that `block`, which starts at `pc`, is entered. If the machine is to
+    /// stop, it does so behind the block.
+    pub(crate) fn probe(&mut self, block: &Block, pc: u64) {
+        self.events.probed(&View { hart: self.hart, sys: self.sys }, pc);
+        self.heed();
+        if E::STORES && self.hart.ctx.wants != Wants::default() {
+            self.hart.cut_short(block.count);
+        }
+    }
+
     /// The machine's time at the present instruction.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
@@ -111,6 +141,9 @@ impl<E: Events> Cpu<'_, E> {
         }
         let left = i64::from(block.count) - index as i64;
         let pc = || start.wrapping_add(block.offset(index));
+        if E::STORES {
+            self.hart.at = pc();
+        }
         self.hart.ctx.pending = left;
         let outcome = self.execute(&inst, pc);
         self.hart.ctx.pending = 0;

@@ -14,7 +14,10 @@ impl<E: Events> Cpu<'_, E> {
     /// What a fence may stand for: a hint to us, `pause`, or nothing.
     pub(super) fn fence(&mut self, inst: &Inst, pc: impl Fn() -> u64) -> Next {
         match inst.rd {
-            HINT => self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc(), inst.imm),
+            HINT => {
+                self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc(), inst.imm);
+                self.heed();
+            }
             PAUSE => self.hart.ctx.wants.0 |= Wants::YIELD,
             _ => {}
         }
@@ -85,6 +88,7 @@ impl<E: Events> Cpu<'_, E> {
             va,
             asid.map(|asid| asid as u16),
         );
+        self.heed();
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ use super::{Interrupted, xml};
 use crate::bus::Exit;
 use crate::cli::failure::guest_status;
 use crate::console::host::Console;
-use crate::inspect::{Debuggee, Points, Watch};
+use crate::inspect::{Debuggee, Hit, Points, Watch};
 use crate::machine::Stop;
 use crate::monitor::Monitor;
 
@@ -136,14 +136,16 @@ impl<'a> Debugger<'a> {
     fn stopped(&mut self, stop: Stop) -> Option<MultiThreadStopReason<u64>> {
         let reason = match stop {
             Stop::Console if !self.console.has_wish() => return None,
-            Stop::Point { hart, watch: None } => {
+            Stop::Point { hart, hit } => {
                 self.current = hart;
-                return Some(MultiThreadStopReason::SwBreak(tid(hart)));
-            }
-            Stop::Point { hart, watch: Some(watch) } => {
-                self.current = hart;
-                let (tid, addr) = (tid(hart), watch.va);
-                return Some(MultiThreadStopReason::Watch { tid, kind: kind_of(&watch), addr });
+                return Some(match hit {
+                    Hit::Breakpoint => MultiThreadStopReason::SwBreak(tid(hart)),
+                    Hit::Watch(watch) => {
+                        let (tid, addr) = (tid(hart), watch.va);
+                        MultiThreadStopReason::Watch { tid, kind: kind_of(&watch), addr }
+                    }
+                    Hit::Observer => signal(hart, Signal::SIGTRAP),
+                });
             }
             Stop::Exit(Exit::Code(code)) => MultiThreadStopReason::Exited(guest_status(code)),
             _ => MultiThreadStopReason::Terminated(Signal::SIGTERM),

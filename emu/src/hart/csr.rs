@@ -176,6 +176,7 @@ impl<E: Events> Cpu<'_, E> {
         let old = std::mem::replace(&mut self.hart.csr.satp, satp);
         self.hart.see_memory();
         self.events.satp_written(&View { hart: self.hart, sys: self.sys }, old, satp);
+        self.heed();
     }
 }
 

@@ -156,6 +156,9 @@ pub struct Hart {
     pub waiting: bool,
     /// Pending bits that devices and timers drive, as of the last look at them.
     pub lines: u64,
+    /// The last instruction that was executed outside of the block loop; kept only for observers
+    /// of stores.
+    pub at: u64,
     /// Physical address and size that a load reserved.
     pub reservation: Option<(u64, u8)>,
     /// Retired instructions when the budget is used up.
@@ -204,6 +207,7 @@ impl Hart {
             id,
             waiting: false,
             lines: 0,
+            at: 0,
             reservation: None,
             count_end: 0,
             spaces: Spaces::default(),
@@ -230,6 +234,13 @@ impl Hart {
         let retired = self.retired();
         self.ctx.budget = budget as i64;
         self.count_end = retired + budget;
+    }
+
+    /// Allows no more than `count` instructions of those that were allowed before.
+    pub(crate) fn cut_short(&mut self, count: u32) {
+        let excess = (self.ctx.budget - i64::from(count)).max(0);
+        self.ctx.budget -= excess;
+        self.count_end -= excess as u64;
     }
 
     /// Reads an integer register.

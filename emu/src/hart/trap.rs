@@ -120,6 +120,7 @@ impl<E: Events> Cpu<'_, E> {
             self.hart.ctx.wants.0 |= Wants::STOP;
         }
         self.events.trap_taken(&View { hart: self.hart, sys: self.sys }, cause, tval, pc, from);
+        self.heed();
     }
 
     /// `mret` and `sret`.
@@ -136,6 +137,7 @@ impl<E: Events> Cpu<'_, E> {
         self.hart.see_memory();
         self.hart.ctx.wants.0 |= Wants::CHECK * u32::from(self.hart.interrupt_ready());
         self.events.trap_returned(&View { hart: self.hart, sys: self.sys }, pc);
+        self.heed();
         Ok(())
     }
 }

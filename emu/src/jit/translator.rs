@@ -7,7 +7,7 @@ use super::stubs::{Guest, Stubs};
 use super::translate::{Emit, Features, Host, MAX_REFUSED};
 
 use crate::board::RAM_BASE;
-use crate::events::{Events, View};
+use crate::events::Events;
 use crate::exec::code::{Block, Code};
 use crate::exec::{Cpu, System};
 use crate::hart::Hart;
@@ -161,9 +161,9 @@ unsafe extern "sysv64" fn bulk<E: Events>(
 /// Tells the observer that `block` is entered.
 unsafe extern "sysv64" fn probe<E: Events>(raw: *mut Raw<E>, block: *const Block) {
     // SAFETY: as in `rare`.
-    let (cpu, block) = unsafe { ((*raw).cpu(), &*block) };
+    let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
     let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
-    cpu.events.probed(&View { hart: cpu.hart, sys: cpu.sys }, start);
+    cpu.probe(block, start);
 }
 
 impl<E: Events> Cpu<'_, E> {

@@ -8,7 +8,7 @@ use super::record::MissCause;
 use super::tlb::TlbWatch;
 use super::tracer::Tracer;
 use crate::check::Checker;
-use crate::events::{Events, View};
+use crate::events::{Events, View, Wishes};
 use crate::mem::Ram;
 use crate::mmu::{Access, Fault, Leaf};
 
@@ -39,8 +39,9 @@ impl Watch for crate::events::NoEvents {
 }
 
 /// Everything that was asked for. `EVERY`: every instruction and every access is looked at, which
-/// makes the run slow; the TLB and the checkers need it.
-pub struct Observer<const EVERY: bool> {
+/// makes the run slow; the TLB needs it. `CHECK`: for the checkers, walks and stores to some pages
+/// are looked at.
+pub struct Observer<const EVERY: bool, const CHECK: bool = false> {
     /// The tracer.
     pub tracer: Tracer,
     /// The modelled TLBs.
@@ -49,7 +50,7 @@ pub struct Observer<const EVERY: bool> {
     pub checker: Option<Checker>,
 }
 
-impl<const EVERY: bool> Observer<EVERY> {
+impl<const EVERY: bool, const CHECK: bool> Observer<EVERY, CHECK> {
     /// Lets the checkers look at an event, and reports what they find.
     fn check(&mut self, view: &View, look: impl FnOnce(&mut Checker)) {
         if let Some(checker) = &mut self.checker {
@@ -61,7 +62,7 @@ impl<const EVERY: bool> Observer<EVERY> {
     }
 }
 
-impl<const EVERY: bool> Watch for Observer<EVERY> {
+impl<const EVERY: bool, const CHECK: bool> Watch for Observer<EVERY, CHECK> {
     fn restarted(&mut self) {
         self.tracer.restarted();
         self.tlb.iter_mut().for_each(TlbWatch::restarted);
@@ -95,11 +96,12 @@ impl<const EVERY: bool> Watch for Observer<EVERY> {
     }
 }
 
-impl<const EVERY: bool> Events for Observer<EVERY> {
+impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     const INSNS: bool = EVERY;
     const ACCESSES: bool = EVERY;
-    const WALKS: bool = EVERY;
-    const FENCES: bool = EVERY;
+    const WALKS: bool = EVERY || CHECK;
+    const STORES: bool = CHECK;
+    const FENCES: bool = EVERY || CHECK;
     const PROBES: bool = true;
 
     fn probes(&self) -> Vec<u64> {
@@ -113,6 +115,14 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
             "tlb" => self.tlb.as_ref().map(TlbWatch::lines),
             _ => self.tracer.tell(topic, ram),
         }
+    }
+
+    fn take_wishes(&mut self) -> Wishes {
+        self.checker.as_mut().map(Checker::take_wishes).unwrap_or_default()
+    }
+
+    fn stored(&mut self, view: &View, va: u64, pa: u64, length: u64) {
+        self.check(view, |checker| checker.stored(view, va, pa, length));
     }
 
     fn wants_stop(&self) -> bool {
@@ -131,17 +141,17 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
 
     fn trap_returned(&mut self, view: &View, pc: u64) {
         self.tracer.trap_returned(view, pc);
-        self.check(view, |checker| checker.returned(view));
+        self.check(view, |checker| checker.returned(view, pc));
     }
 
     fn page_faulted(&mut self, view: &View, pc: u64, fault: &Fault) {
         self.tracer.page_faulted(view, pc, fault);
-        self.check(view, |checker| checker.faulted(view, fault));
+        self.check(view, |checker| checker.faulted(view, pc, fault));
     }
 
     fn hinted(&mut self, view: &View, pc: u64, kind: i32) {
         self.tracer.hinted(view, pc, kind);
-        self.check(view, |checker| checker.hinted(view, kind));
+        self.check(view, |checker| checker.hinted(view, pc, kind));
     }
 
     fn inst_executed(&mut self, view: &View, pc: u64, inst: &Inst) {
@@ -151,7 +161,6 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
                 self.tracer.missed(view, miss);
             }
         }
-        self.check(view, |checker| checker.executed(view, pc));
     }
 
     fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
@@ -161,13 +170,12 @@ impl<const EVERY: bool> Events for Observer<EVERY> {
         self.check(view, |checker| checker.walked(view, va, access, leaf));
     }
 
-    fn accessed(&mut self, view: &View, va: u64, pa: u64, access: Access) {
+    fn accessed(&mut self, view: &View, va: u64, _pa: u64, access: Access) {
         if let Some(tlb) = &mut self.tlb
             && let Some(miss) = tlb.accessed(view, va, access)
         {
             self.tracer.missed(view, &miss);
         }
-        self.check(view, |checker| checker.accessed(view, va, pa, access));
     }
 
     fn satp_written(&mut self, view: &View, _old: Satp, new: Satp) {

@@ -154,6 +154,40 @@ pub fn finish(word: u32) -> Vec<u32> {
     vec![lui(5, 0x10_0000), lui(6, high), addi(6, 6, low), sw(6, 5, 0), SELF]
 }
 
+/// Where the handler of [`same_fault`] is.
+pub const SAME_FAULT_HANDLER: u64 = BASE + 4 * 16;
+
+/// A load that faults, and a handler (in memory of 8 KiB) that returns without having done anything about it.
+pub fn same_fault() -> Vec<u32> {
+    let csrw = |csr: u32, rs1: u32| csr << 20 | rs1 << 15 | 1 << 12 | 0x73;
+    let slli = |rd: u32, by: u32| by << 20 | rd << 15 | 1 << 12 | rd << 7 | 0x13;
+    let add = |rd: u32, rs2: u32| rs2 << 20 | rd << 15 | rd << 7 | 0x33;
+    let (satp, mtvec, mstatus, pmpcfg0, pmpaddr0) = (0x180, 0x305, 0x300, 0x3a0, 0x3b0);
+    let (auipc_x7, mret, load) = (7 << 7 | 0x17, 0x3020_0073, 3 << 12 | 9 << 7 | 0x03);
+    vec![
+        // All memory is for all modes.
+        addi(5, 0, -1),
+        csrw(pmpaddr0, 5),
+        addi(5, 0, 0x1f),
+        csrw(pmpcfg0, 5),
+        // An empty page table, behind this page.
+        addi(5, 0, 8),
+        slli(5, 60),
+        lui(6, 0x8_0000),
+        addi(6, 6, 1),
+        add(5, 6),
+        csrw(satp, 5),
+        auipc_x7,
+        addi(7, 7, 4 * (16 - 10)),
+        csrw(mtvec, 7),
+        // Loads are as in user mode.
+        lui(8, 1 << 17),
+        csrw(mstatus, 8),
+        load,
+        mret,
+    ]
+}
+
 /// Instructions that print `text`.
 pub fn print(text: &str) -> Vec<u32> {
     let mut code = vec![lui(7, 0x1000_0000)];
