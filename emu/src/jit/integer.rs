@@ -106,6 +106,29 @@ impl Emit<'_> {
         true
     }
 
+    /// Emits the two shifts that `insts` begin with, if together they extend the low 16 or 32 bits
+    /// with zeroes, and shift them to the left; returns how many instructions that was.
+    pub(super) fn extension(&mut self, insts: &[Inst]) -> usize {
+        let [left, right, ..] = insts else { return 0 };
+        let one = left.op == Op::Slli && right.op == Op::Srli && right.rs1 == left.rd;
+        if !one || right.rd != left.rd || left.imm < 32 || right.imm > left.imm {
+            return 0;
+        }
+        let to = self.target(left.rd);
+        let Source::Place(from) = self.source(left.rs1) else { return 0 };
+        match left.imm {
+            32 => self.asm.mov(W32, to, from),
+            48 => self.asm.movzx16(to, from),
+            _ => return 0,
+        }
+        let back = (left.imm - right.imm) as u8;
+        if back != 0 {
+            self.asm.shift_imm(W64, Shift::Shl, to, back);
+        }
+        self.put_x(left.rd, to);
+        2
+    }
+
     fn constant(&mut self, rd: u8, value: u64) {
         let to = self.target(rd);
         self.asm.mov_imm(to, value);
@@ -126,9 +149,8 @@ impl Emit<'_> {
         let to = self.target(i.rd);
         match (self.source(i.rs1), host(i.rs1)) {
             (Source::Zero, _) => return self.constant(i.rd, i.imm as i64 as u64),
-            (_, Some(from)) if from != to && i.imm != 0 => {
-                self.asm.lea(W64, to, Place::At(from, i.imm));
-            }
+            (_, Some(from)) if i.imm == 0 => return self.put_x(i.rd, from),
+            (_, Some(from)) if from != to => self.asm.lea(W64, to, Place::At(from, i.imm)),
             _ => {
                 self.load_x(W64, to, i.rs1);
                 if i.imm != 0 {
@@ -226,6 +248,10 @@ impl Emit<'_> {
         let by = i.imm as u8 & if w == W64 { 63 } else { 31 };
         if by != 0 {
             self.asm.shift_imm(w, op, to, by);
+        }
+        if op == Shift::Shr && by != 0 {
+            // It is not negative.
+            return self.put_x(i.rd, to);
         }
         self.put_wide(w, i.rd, to);
     }

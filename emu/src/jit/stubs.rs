@@ -1,7 +1,7 @@
 //! The code around translated blocks: how they are entered and left, and how they call Rust.
 //!
 //! Guest registers that live in host registers ([`PINNED`]) are in [`Context`] whenever Rust
-//! runs. `rbp` points at the context, `r14` at its present [`Space`](crate::mmu::Space), `r15` is
+//! runs. `rbp` points into the context, `r14` at its present [`Space`](crate::mmu::Space), `r15` is
 //! the budget; `rax` and `rdx` belong to whoever needs them.
 
 use std::mem::offset_of;
@@ -33,8 +33,10 @@ pub const PINNED: [(u8, Reg); 10] = [
     (1, Reg::Rcx),
 ];
 
-/// Points at the context.
+/// Points [`BIAS`] bytes into the context.
 pub const CTX: Reg = Reg::Rbp;
+/// Far enough that all integer registers are within a signed byte of it: the shortest operands.
+pub const BIAS: i32 = 128;
 /// Points at the present space.
 pub const SPACE: Reg = Reg::R14;
 /// Instructions that may still be executed.
@@ -48,7 +50,8 @@ macro_rules! context {
     ($field:ident) => {
         Place::At(
             $crate::jit::stubs::CTX,
-            std::mem::offset_of!($crate::hart::state::Context, $field) as i32,
+            std::mem::offset_of!($crate::hart::state::Context, $field) as i32
+                - $crate::jit::stubs::BIAS,
         )
     };
 }
@@ -97,7 +100,7 @@ pub struct Guest {
 
 /// A guest integer register's place in the context.
 pub fn saved_x(number: u8) -> Place {
-    Place::At(CTX, offset_of!(Context, x) as i32 + 8 * i32::from(number))
+    Place::At(CTX, offset_of!(Context, x) as i32 + 8 * i32::from(number) - BIAS)
 }
 
 /// Emits the stubs.
@@ -122,7 +125,7 @@ fn emit_enter(asm: &mut Asm) -> u64 {
     SAVED.into_iter().for_each(|reg| asm.push(reg));
     // The stack pointer is a multiple of 16 between instructions of translated code.
     asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
-    asm.mov(W64, CTX, Reg::Rdi);
+    asm.lea(W64, CTX, Place::At(Reg::Rdi, BIAS));
     asm.mov(W64, Reg::Rax, Reg::Rsi);
     reload(asm);
     asm.jump_place(Reg::Rax);

@@ -9,7 +9,7 @@ use isa::csr::mstatus::{FS_DIRTY, SD, SIE, SPIE, SPP, SSTATUS, TVM, WRITABLE};
 use isa::{Inst, Op, Priv, csr};
 
 use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Width::*};
-use super::stubs::{CTX, context};
+use super::stubs::{BIAS, CTX, context};
 use super::translate::Emit;
 use crate::hart::Hart;
 use crate::hart::state::{Csrs, SINK};
@@ -19,7 +19,7 @@ const QUIET: u64 = SIE | SPIE | SPP;
 
 /// A field of [`Hart`] as an operand.
 fn hart(offset: usize) -> Place {
-    Place::At(CTX, offset as i32 - offset_of!(Hart, ctx) as i32)
+    Place::At(CTX, offset as i32 - offset_of!(Hart, ctx) as i32 - BIAS)
 }
 
 /// A field of [`Csrs`] as an operand.

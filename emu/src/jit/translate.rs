@@ -152,7 +152,11 @@ impl<'a> Emit<'a> {
         let poor = self.pay(count);
         let insts = self.block.insts();
         while self.index < insts.len() {
-            let done = self.accesses(&insts[self.index..]);
+            let rest = &insts[self.index..];
+            let mut done = self.accesses(rest);
+            if done == 0 {
+                done = self.extension(rest);
+            }
             if done == 0 {
                 self.inst(&insts[self.index]);
             }
