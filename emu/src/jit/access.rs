@@ -140,13 +140,13 @@ impl Emit<'_> {
         let base = host(group.insts[0].rs1);
         // How far into the page the accesses begin.
         let into = match base {
-            Some(base) => {
-                self.asm.lea(W64, Reg::Rdx, Place::At(base, group.low));
+            Some(_) => {
+                self.address(group.insts[0].rs1, group.low);
                 Reg::Rdx
             }
             None => {
                 self.load_x(W64, Reg::Rdx, group.insts[0].rs1);
-                self.asm.lea(W64, Reg::Rax, Place::At(Reg::Rdx, group.low));
+                self.asm.add_to(Reg::Rax, Reg::Rdx, group.low);
                 Reg::Rax
             }
         };
@@ -246,9 +246,7 @@ impl Emit<'_> {
     pub(super) fn address(&mut self, base: u8, displacement: i32) {
         match (self.source(base), host(base)) {
             (Source::Zero, _) => self.asm.mov_imm(Reg::Rdx, displacement as i64 as u64),
-            (_, Some(base)) if displacement != 0 => {
-                self.asm.lea(W64, Reg::Rdx, Place::At(base, displacement));
-            }
+            (_, Some(base)) => self.asm.add_to(Reg::Rdx, base, displacement),
             _ => {
                 self.load_x(W64, Reg::Rdx, base);
                 if displacement != 0 {

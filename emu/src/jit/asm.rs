@@ -289,6 +289,14 @@ impl Asm {
         self.op(NONE, w, &[0x8d], to as u8, place, false);
     }
 
+    /// to = from + value, as `lea` or `mov`.
+    pub fn add_to(&mut self, to: Reg, from: Reg, value: i32) {
+        match value {
+            0 => self.mov(W64, to, from),
+            _ => self.lea(W64, to, Place::At(from, value)),
+        }
+    }
+
     /// `xchg` of two 64-bit registers.
     pub fn xchg(&mut self, a: Reg, b: Reg) {
         self.op(NONE, W64, &[0x87], a as u8, b.into(), false);
