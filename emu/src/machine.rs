@@ -17,6 +17,8 @@ use crate::mmu::Tables;
 
 /// Instructions of a turn.
 const TURN: u64 = 10_000;
+/// Turns of a hart that is the only one are so many times as long: nobody waits for their end.
+const ALONE: u64 = 16;
 /// With a seed, turns have between this many instructions and [`TURN`] more.
 const LEAST_TURN: u64 = 500;
 /// With the host's clock, the longest sleep before devices and input are looked at again.
@@ -135,7 +137,7 @@ impl<E: Events> Machine<E> {
             next: 0,
             ran: false,
             last: 0,
-            turn: config.turn.unwrap_or(TURN).max(1),
+            turn: config.turn.unwrap_or(if config.harts == 1 { ALONE * TURN } else { TURN }).max(1),
             lengths: (config.seed != 0).then_some(SplitMix(config.seed)),
             max_insns: config.max_insns.unwrap_or(u64::MAX),
             insns: 0,
