@@ -6,28 +6,9 @@
 //! interpreter. See `docs/engine.md`.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod access;
+mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod asm;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod buffer;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod bulk;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod floating;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod integer;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod stubs;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod system;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod translate;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod translator;
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub use translator::Translator;
+pub use x86_64::Translator;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod absent;

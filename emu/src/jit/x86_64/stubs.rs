@@ -49,9 +49,9 @@ const SAVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::
 macro_rules! context {
     ($field:ident) => {
         Place::At(
-            $crate::jit::stubs::CTX,
+            $crate::jit::x86_64::stubs::CTX,
             std::mem::offset_of!($crate::hart::state::Context, $field) as i32
-                - $crate::jit::stubs::BIAS,
+                - $crate::jit::x86_64::stubs::BIAS,
         )
     };
 }
@@ -111,11 +111,11 @@ pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
         leave,
         leave_at: emit_leave_at(asm, leave),
         rare: emit_rare(asm, leave),
-        probe: emit_probe(asm),
+        probe: emit_call(asm, context!(probe)),
         within_page: [false, true]
             .map(|store| [1, 2, 4, 8].map(|size| emit_within_page(asm, store, size))),
         remember: [false, true].map(|store| emit_remember(asm, store)),
-        bulk: emit_bulk(asm),
+        bulk: emit_call(asm, context!(bulk)),
         beside_code: emit_beside_code(asm, guest),
     }
 }
@@ -155,12 +155,7 @@ fn emit_leave_at(asm: &mut Asm, leave: u64) -> u64 {
 
 fn emit_rare(asm: &mut Asm, leave: u64) -> u64 {
     let address = asm.here();
-    asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
-    spill(asm);
-    asm.mov(W64, Reg::Rdi, context!(cpu));
-    asm.mov(W64, Reg::Rsi, Reg::Rdx);
-    asm.mov(W32, Reg::Rdx, Reg::Rax);
-    asm.call_place(context!(rare));
+    call_rust(asm, context!(rare));
     asm.test(W32, Reg::Rax, Reg::Rax);
     let left = asm.jump_if_later(Cond::E);
     reload(asm);
@@ -181,13 +176,22 @@ fn emit_rare(asm: &mut Asm, leave: u64) -> u64 {
     address
 }
 
-fn emit_probe(asm: &mut Asm) -> u64 {
-    let address = asm.here();
+/// Calls a function of Rust with all registers in the context; it finds the [`Cpu`], rdx and rax.
+///
+/// [`Cpu`]: crate::exec::Cpu
+fn call_rust(asm: &mut Asm, function: Place) {
     asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
     spill(asm);
     asm.mov(W64, Reg::Rdi, context!(cpu));
     asm.mov(W64, Reg::Rsi, Reg::Rdx);
-    asm.call_place(context!(probe));
+    asm.mov(W64, Reg::Rdx, Reg::Rax);
+    asm.call_place(function);
+}
+
+/// A stub that is called and returns.
+fn emit_call(asm: &mut Asm, function: Place) -> u64 {
+    let address = asm.here();
+    call_rust(asm, function);
     reload(asm);
     asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
     asm.ret();
@@ -254,20 +258,6 @@ fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     asm.bind(found);
     asm.test(W32, Reg::Rax, Reg::Rax);
     saved.into_iter().rev().for_each(|reg| asm.pop(reg));
-    asm.ret();
-    address
-}
-
-fn emit_bulk(asm: &mut Asm) -> u64 {
-    let address = asm.here();
-    asm.alu_imm(W64, Alu::Sub, Reg::Rsp, 8);
-    spill(asm);
-    asm.mov(W64, Reg::Rdi, context!(cpu));
-    asm.mov(W64, Reg::Rsi, Reg::Rdx);
-    asm.mov(W64, Reg::Rdx, Reg::Rax);
-    asm.call_place(context!(bulk));
-    reload(asm);
-    asm.alu_imm(W64, Alu::Add, Reg::Rsp, 8);
     asm.ret();
     address
 }

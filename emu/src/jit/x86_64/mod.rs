@@ -1,0 +1,15 @@
+//! Translated code for x86-64 on Linux: an assembler, what surrounds translated code, and what each
+//! kind of instruction becomes.
+
+mod access;
+mod asm;
+mod buffer;
+mod bulk;
+mod floating;
+mod integer;
+mod stubs;
+mod system;
+mod translate;
+mod translator;
+
+pub use translator::Translator;
