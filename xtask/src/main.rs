@@ -66,6 +66,12 @@ enum Task {
     Conformance(conformance::Options),
     /// Time guest programs here and on QEMU, and print rates and ratios.
     Bench(bench::Options),
+    /// Compare the engines on random streams of instructions (see `cargo xtask fuzz -- --help`).
+    Fuzz {
+        /// Options: `--seed N`, `--runs N` or `--seconds N`, ...
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Install what the guest's build needs, and say what was found.
     Setup,
 }
@@ -79,6 +85,10 @@ fn main() -> ExitCode {
         Task::Grade(options) => grade::grade(&options),
         Task::Conformance(options) => conformance::conformance(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Fuzz { options } => {
+            let fuzz = ["run", "--quiet", "--package", "fuzz", "--"];
+            cmd::run(cmd::cargo().args(fuzz).args(options))
+        }
         Task::Setup => toolchain::find().map(|found| println!("xtask: {found}")),
     };
     match outcome {

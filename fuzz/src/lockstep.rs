@@ -1,0 +1,177 @@
+//! The engines side by side.
+
+use std::sync::OnceLock;
+
+use emu::bus::{Bus, BusConfig};
+use emu::console::{Flow, HostConsole, Idle};
+use emu::dev::uart16550::Uart;
+use emu::inspect::Inspect;
+use emu::jit::Engine;
+use emu::machine::{Machine, MachineConfig, Stop};
+use emu::mem::Ram;
+use isa::csr;
+
+use crate::case::Case;
+use crate::layout::*;
+
+/// Memory of the machine.
+const MEMORY: u64 = 2 << 20;
+
+/// Leaves the run loop at the end of every turn.
+struct TurnByTurn;
+
+impl HostConsole for TurnByTurn {
+    fn turn(&mut self, _: &mut Uart, _: u64) -> Flow {
+        Flow::Stop
+    }
+
+    fn idle(&mut self, _: &mut Uart, _: u64, deadline: Option<u64>) -> Idle {
+        deadline.map_or(Idle::Never, Idle::Until)
+    }
+}
+
+/// A machine in front of a case.
+pub fn machine(case: &Case, engine: Engine) -> Machine {
+    let mut ram = Ram::new(MEMORY).expect("host memory for the guest's");
+    let next = Case::entry(RAM, 0);
+    ram.dma_write(RAM, &case.image(RAM, next)).expect("the region is in memory");
+    let config = MachineConfig {
+        harts: case.harts,
+        hardware_ad: case.hardware_ad,
+        max_insns: Some(case.insns),
+        turn: Some(case.turn),
+        engine,
+        ..MachineConfig::default()
+    };
+    let bus = Bus::new(ram, BusConfig::new(case.harts));
+    let mut machine = Machine::new(config, bus);
+    (0..case.harts).for_each(|hart| machine.set_entry(hart, Case::entry(RAM, hart), 0, 0));
+    machine
+}
+
+/// Where two engines differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The one that is not the interpreter.
+    pub engine: Engine,
+    /// Instructions of all harts until then.
+    pub insns: u64,
+    /// What differs, and both values.
+    pub what: String,
+}
+
+/// The registers that exist and may change: neither those of physical memory protection, which
+/// streams do not touch, nor counters that are always zero.
+fn registers(machine: &Machine) -> &'static [u16] {
+    static LIST: OnceLock<Vec<u16>> = OnceLock::new();
+    let constant = |number: u16| {
+        let pmp = (csr::PMPCFG0..csr::PMPADDR0 + 64).contains(&number);
+        let rows = [csr::MHPMEVENT3, csr::MHPMCOUNTER3, csr::HPMCOUNTER3];
+        pmp || rows.iter().any(|row| (*row..row + csr::HPM_COUNTERS).contains(&number))
+    };
+    let exists = |number: &u16| machine.csr(0, *number).is_some() && !constant(*number);
+    LIST.get_or_init(|| (0..0x1000).filter(exists).collect())
+}
+
+/// All that instructions can see of a hart; `csrs`: its CSRs, too.
+fn state(machine: &Machine, hart: usize, csrs: bool) -> Vec<u64> {
+    let waits = u64::from(machine.waits(hart));
+    let mut state = vec![machine.pc(hart), machine.privilege(hart) as u64, waits];
+    state.extend((1..32).map(|number| machine.x(hart, number)));
+    state.extend((0..32).map(|number| machine.f(hart, number)));
+    let csrs = if csrs { registers(machine) } else { &[] };
+    state.extend(csrs.iter().map(|number| machine.csr(hart, *number).unwrap_or(0)));
+    state
+}
+
+/// The name of a place in that.
+fn name(machine: &Machine, at: usize) -> String {
+    match at {
+        0 => "pc".into(),
+        1 => "mode".into(),
+        2 => "waiting".into(),
+        3..34 => isa::int_reg_name(at - 2).into(),
+        34..66 => isa::fp_reg_name(at - 34).into(),
+        _ => {
+            let number = registers(machine)[at - 66];
+            csr::name(number).map_or_else(|| format!("csr {number:#x}"), |name| name.to_string())
+        }
+    }
+}
+
+fn compare(a: &Machine, b: &Machine, harts: usize, memory: u64) -> Option<String> {
+    let counts = [("instructions", a.insns(), b.insns()), ("time", a.time(), b.time())];
+    for (what, a, b) in counts {
+        if a != b {
+            return Some(format!("{what}: {a} and {b}"));
+        }
+    }
+    for hart in 0..harts {
+        let (ours, theirs) = (state(a, hart, memory > 0), state(b, hart, memory > 0));
+        if let Some(at) = (0..ours.len()).find(|at| ours[*at] != theirs[*at]) {
+            let (what, ours, theirs) = (name(a, at), ours[at], theirs[at]);
+            return Some(format!("hart {hart}: {what}: {ours:#x} and {theirs:#x}"));
+        }
+    }
+    let [ours, theirs] = [a, b].map(|machine| machine.sys.bus.ram.bytes(RAM, memory));
+    let (ours, theirs) = (ours?, theirs?);
+    if ours == theirs {
+        return None;
+    }
+    let at = (0..memory as usize).find(|at| ours[*at] != theirs[*at])?;
+    Some(format!("memory at {:#x}: {:#x} and {:#x}", RAM + at as u64, ours[at], theirs[at]))
+}
+
+/// Runs a case on the interpreter and on these engines; the first difference, if there is one.
+pub fn run(case: &Case, engines: &[Engine]) -> Option<Difference> {
+    let mut expected = machine(case, Engine::Interp);
+    let mut others: Vec<_> =
+        engines.iter().map(|engine| (*engine, machine(case, *engine))).collect();
+    for turn in 1u64.. {
+        let stop = expected.run(&mut TurnByTurn);
+        let ended = stop != Stop::Console;
+        // Memory and CSRs take longer to compare than short turns to run.
+        let memory = match (ended, case.turn) {
+            (true, _) => MEMORY,
+            (_, 50..) => REGION,
+            _ if turn % 16 == 0 => REGION,
+            _ => 0,
+        };
+        for (engine, other) in &mut others {
+            let found = other.run(&mut TurnByTurn);
+            let what = if found == stop {
+                compare(&expected, other, case.harts, memory)
+            } else {
+                Some(format!("stop: {stop:?} and {found:?}"))
+            };
+            if let Some(what) = what {
+                return Some(Difference { engine: *engine, insns: expected.insns(), what });
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    None
+}
+
+/// The engines that have to agree with the interpreter.
+pub const ENGINES: [Engine; 2] = [Engine::JitAtOnce, Engine::Jit];
+
+/// What a stream of one hart executes, instruction by instruction: mode, address and word.
+pub fn trace(case: &Case, insns: u64) -> Vec<(isa::Priv, u64, u32)> {
+    let case = Case { turn: 1, insns, ..case.clone() };
+    let mut machine = machine(&case, Engine::Interp);
+    let mut trace = Vec::new();
+    loop {
+        let pc = machine.pc(0);
+        let mut word = [0; 4];
+        // What cannot be read cannot be executed either.
+        if machine.read_virtual(0, pc, &mut word).is_ok() {
+            trace.push((machine.privilege(0), pc, u32::from_le_bytes(word)));
+        }
+        if machine.run(&mut TurnByTurn) != Stop::Console {
+            return trace;
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The code around the streams: trap handlers that let them go on, entries, the exit.
+//!
+//! The handler of M-mode skips what trapped. An `ecall` asks it for a mode in bits 1:0 of [`ARG`]
+//! (and moves between the identity and the aliases, where U-mode executes), with bit 2 for the
+//! tables to be repaired; if [`ARG`] is negative, for the exit. A fetch that fails repairs the
+//! tables and goes on in M-mode. Whoever is lost goes to the end of his stream.
+
+use isa::csr::{self, counter, envcfg, mip, mstatus};
+use isa::{Inst, Op, Priv};
+
+use crate::asm::{Asm, Label, i, li, r, read, s, write};
+use crate::case::{Case, Kind};
+use crate::layout::*;
+
+const CLINT: u64 = 0x200_0000;
+const MTIMECMP: u64 = CLINT + 0x4000;
+
+/// Causes of which implementations agree on `mtval`: all but breakpoints and calls.
+const TOLD: u64 = 0xf0f7;
+
+/// The handler of M-mode.
+pub fn machine(case: &Case, base: u64) -> Vec<u32> {
+    let mut a = Asm::default();
+    let [interrupt, heal, wild, heals, call] = std::array::from_fn(|_| a.label());
+    // The control page, from the handler's own address.
+    a.add([i(Op::Auipc, CTL, 0, (CONTROL * PAGE) as i32), read(H0, csr::MCAUSE)]);
+    a.jump(s(Op::Blt, H0, 0, 0), interrupt);
+    log(&mut a);
+    // Where it was, as an address of the identity, and whether that is in a stream.
+    a.add([read(H1, csr::MEPC)]);
+    a.add(li(TMP, ALIAS));
+    a.add([r(Op::Or, H1, H1, TMP), r(Op::Xor, H1, H1, TMP)]);
+    a.add(li(TMP, base + CODE * PAGE));
+    a.add([r(Op::Sub, TMP, H1, TMP), i(Op::Lui, H0, 0, ((DATA - CODE) * PAGE) as i32)]);
+    a.jump(s(Op::Bgeu, TMP, H0, 0), wild);
+    a.add([read(H0, csr::MCAUSE), i(Op::Addi, H0, H0, -1)]);
+    a.jump(s(Op::Beq, H0, 0, 0), heal);
+    a.add([i(Op::Addi, H0, H0, -11)]);
+    a.jump(s(Op::Beq, H0, 0, 0), heal);
+    // Calls are 8 to 11.
+    a.add([i(Op::Addi, H0, H0, 4), i(Op::Sltiu, H0, H0, 4)]);
+    a.jump(s(Op::Bne, H0, 0, 0), call);
+    a.add([read(H0, csr::MEPC), i(Op::Addi, H0, H0, 4), i(Op::Andi, H0, H0, -4)]);
+    a.add([write(csr::MEPC, H0), Inst::new(Op::Mret)]);
+    a.bind(call);
+    let exit = a.label();
+    a.jump(s(Op::Blt, ARG, 0, 0), exit);
+    a.add([i(Op::Addi, H1, H1, 4), i(Op::Andi, H1, H1, -4), i(Op::Andi, H0, ARG, 4)]);
+    a.jump(s(Op::Bne, H0, 0, 0), heal);
+    switch(&mut a);
+    a.bind(wild);
+    a.add([read(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 3), r(Op::Add, TMP, TMP, CTL)]);
+    a.add([i(Op::Ld, H1, TMP, END as i32)]);
+    a.bind(heal);
+    repair(&mut a, case, base, heals);
+    a.bind(interrupt);
+    rearm(&mut a, case);
+    a.bind(exit);
+    a.add(li(H0, base + HANDLERS * PAGE + EXIT));
+    a.add([i(Op::Jalr, 0, H0, 0)]);
+    a.finish()
+}
+
+/// Adds the trap to the hash; H0 is the cause.
+fn log(a: &mut Asm) {
+    let skip = a.label();
+    let mix = |from: u8| [i(Op::Rori, H1, H1, 7), r(Op::Add, H1, H1, from)];
+    a.add([i(Op::Ld, H1, CTL, LOG as i32)]);
+    a.add(mix(H0));
+    a.add([read(H0, csr::MEPC)]);
+    a.add(mix(H0));
+    a.add(li(TMP, TOLD));
+    a.add([read(H0, csr::MCAUSE), r(Op::Srl, TMP, TMP, H0), i(Op::Andi, TMP, TMP, 1)]);
+    a.jump(s(Op::Beq, TMP, 0, 0), skip);
+    a.add([read(H0, csr::MTVAL)]);
+    a.add(mix(H0));
+    a.bind(skip);
+    a.add([s(Op::Sd, CTL, H1, LOG as i32), write(csr::MTVAL, 0)]);
+}
+
+/// Goes to H1, in the mode that is asked for.
+fn switch(a: &mut Asm) {
+    let identity = a.label();
+    a.add([i(Op::Andi, H0, ARG, 3)]);
+    a.jump(s(Op::Bne, H0, 0, 0), identity);
+    a.add(li(TMP, ALIAS));
+    a.add([r(Op::Or, H1, H1, TMP)]);
+    a.bind(identity);
+    a.add([write(csr::MEPC, H1)]);
+    a.add(li(TMP, mstatus::MPP));
+    a.add([i(Op::Csrrc, 0, TMP, csr::MSTATUS.into()), i(Op::Slli, H0, H0, 11)]);
+    a.add([i(Op::Csrrs, 0, H0, csr::MSTATUS.into()), Inst::new(Op::Mret)]);
+}
+
+/// Repairs the tables and what else streams may have broken, and goes to H1 in M-mode.
+fn repair(a: &mut Asm, case: &Case, base: u64, again: Label) {
+    let done = a.label();
+    a.add([write(csr::MEPC, H1)]);
+    a.add(li(TMP, mstatus::MPP));
+    a.add([i(Op::Csrrs, 0, TMP, csr::MSTATUS.into())]);
+    a.add(li(H0, base + HEAL * PAGE));
+    a.bind(again);
+    a.add([i(Op::Ld, TMP, H0, 0)]);
+    a.jump(s(Op::Beq, TMP, 0, 0), done);
+    a.add([i(Op::Ld, H1, H0, 8), s(Op::Sd, TMP, H1, 0), i(Op::Addi, H0, H0, 16)]);
+    a.jump(Inst::new(Op::Jal), again);
+    a.bind(done);
+    registers(a, case, base);
+    a.add([r(Op::SfenceVma, 0, 0, 0), Inst::new(Op::Mret)]);
+}
+
+/// The registers that decide where traps lead and how memory is seen.
+fn registers(a: &mut Asm, case: &Case, base: u64) {
+    let satp = if case.paging { Case::satp(base, 0) } else { 0 };
+    let set = [
+        (csr::MEDELEG, case.medeleg),
+        (csr::STVEC, base + HANDLERS * PAGE + SUPERVISOR),
+        (csr::SATP, satp),
+    ];
+    for (number, value) in set {
+        a.add(li(H0, value));
+        a.add([write(number, H0)]);
+    }
+}
+
+/// An interrupt: everything that may have caused it is put off.
+fn rearm(a: &mut Asm, case: &Case) {
+    let every = case.timer.map_or(1 << 20, |timer| timer.every);
+    a.add([read(H0, csr::TIME)]);
+    a.add(li(TMP, every));
+    a.add([r(Op::Add, H0, H0, TMP), read(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 3)]);
+    a.add(li(H1, MTIMECMP));
+    a.add([r(Op::Add, TMP, TMP, H1), s(Op::Sd, TMP, H0, 0), write(csr::STIMECMP, H0)]);
+    a.add([read(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 2)]);
+    a.add(li(H1, CLINT));
+    a.add([r(Op::Add, TMP, TMP, H1), s(Op::Sw, TMP, 0, 0), write(csr::MIP, 0)]);
+    a.add([Inst::new(Op::Mret)]);
+}
+
+/// The handler of S-mode, which the seed varies.
+pub fn supervisor(case: &Case) -> Vec<u32> {
+    let mut a = Asm::default();
+    let interrupt = a.label();
+    let (swap, fence, satp) = (case.seed & 1 != 0, case.seed & 2 != 0, case.seed & 4 != 0);
+    a.add([read(H0, csr::SCAUSE)]);
+    a.jump(s(Op::Blt, H0, 0, 0), interrupt);
+    if swap {
+        a.add([i(Op::Csrrw, H1, H1, csr::SSCRATCH.into()), read(H0, csr::SSTATUS)]);
+        a.add([i(Op::Csrrw, H1, H1, csr::SSCRATCH.into())]);
+    }
+    if satp {
+        a.add([read(H0, csr::SATP), write(csr::SATP, H0)]);
+    }
+    if fence {
+        a.add([r(Op::SfenceVma, 0, 0, 0)]);
+    }
+    a.add([read(H0, csr::SEPC), i(Op::Addi, H0, H0, 4), i(Op::Andi, H0, H0, -4)]);
+    a.add([write(csr::SEPC, H0), Inst::new(Op::Sret)]);
+    a.bind(interrupt);
+    let every = case.timer.map_or(1 << 10, |timer| timer.every);
+    a.add([read(H0, csr::TIME)]);
+    a.add(li(TMP, every));
+    a.add([r(Op::Add, H0, H0, TMP), write(csr::STIMECMP, H0), write(csr::SIP, 0)]);
+    a.add([Inst::new(Op::Sret)]);
+    a.finish()
+}
+
+/// What follows a stream: another round, or the exit.
+pub fn end(case: &Case, hart: usize) -> Vec<u32> {
+    let mut a = Asm::default();
+    let exit = a.label();
+    let distance = |at: i64| case.stream(hart) as i64 - case.end(hart) as i64 - 4 * at;
+    let again = |at: i64| i(Op::Jal, 0, 0, distance(at) as i32);
+    a.add([i(Op::Addi, ROUNDS, ROUNDS, -1)]);
+    a.jump(s(Op::Beq, ROUNDS, 0, 0), exit);
+    a.add([again(2)]);
+    a.bind(exit);
+    a.add([i(Op::Addi, ARG, 0, -1), Inst::new(Op::Ecall), again(5)]);
+    a.finish()
+}
+
+/// Where a hart starts.
+pub fn entry(case: &Case, base: u64, hart: usize) -> Vec<u32> {
+    let mut a = Asm::default();
+    let mut set = |number: u16, value: u64| {
+        a.add(li(H0, value));
+        a.add([write(number, H0)]);
+    };
+    set(csr::MTVEC, base);
+    set(csr::PMPADDR0, u64::MAX);
+    set(csr::PMPCFG0, 0x1f);
+    set(csr::MIDELEG, case.mideleg & mip::SUPERVISOR);
+    set(csr::MIE, case.mie);
+    set(csr::MCOUNTEREN, counter::ENABLE);
+    set(csr::SCOUNTEREN, counter::ENABLE);
+    if case.kind == Kind::Ours {
+        let adue = if case.hardware_ad { envcfg::ADUE } else { 0 };
+        set(csr::MENVCFG, envcfg::STCE | adue | envcfg::CBIE | envcfg::CBCFE | envcfg::CBZE);
+        set(csr::SENVCFG, envcfg::CBIE | envcfg::CBCFE | envcfg::CBZE);
+    }
+    set(csr::MSTATUS, mstatus::FS);
+    set(csr::FCSR, case.fcsr);
+    registers(&mut a, case, base);
+    a.add(li(CTL, base + CONTROL * PAGE));
+    if let Some(timer) = case.timer {
+        a.add(li(H0, timer.first));
+        a.add(li(H1, MTIMECMP + 8 * hart as u64));
+        a.add([if timer.supervisor { write(csr::STIMECMP, H0) } else { s(Op::Sd, H1, H0, 0) }]);
+    }
+    a.add((0..case.pad).map(|_| i(Op::Addi, 0, 0, 0)));
+    a.add((0..32).map(|n| i(Op::Fld, n, CTL, F as i32 + 8 * i32::from(n))));
+    let alias = if case.start == Priv::User { ALIAS } else { 0 };
+    a.add(li(H0, (base + case.stream(hart)) | alias));
+    a.add([write(csr::MEPC, H0)]);
+    let mode = (case.start as u64) << mstatus::MPP_SHIFT;
+    a.add(li(H0, case.mstatus & !mstatus::MPP | mode));
+    a.add([write(csr::MSTATUS, H0)]);
+    let x = |n: u8| i(Op::Ld, n, CTL, X as i32 + 0x100 * hart as i32 + 8 * i32::from(n));
+    a.add((1..32).filter(|n| *n != CTL).map(x));
+    a.add([Inst::new(Op::Mret)]);
+    a.finish()
+}
+
+/// Where a stream ends: writes all registers down.
+pub fn exit() -> Vec<u32> {
+    let mut a = Asm::default();
+    let mut places = (DUMP as i32..).step_by(8);
+    let mut next = || places.next().unwrap_or_default();
+    a.add((1..32).map(|n| s(Op::Sd, CTL, n, next())));
+    a.add(li(H0, mstatus::FS));
+    a.add([i(Op::Csrrs, 0, H0, csr::MSTATUS.into())]);
+    a.add((0..32).map(|n| s(Op::Fsd, CTL, n, next())));
+    let dumped = [csr::FCSR, csr::MSTATUS, csr::MSCRATCH, csr::SSCRATCH, csr::SCAUSE, csr::SEPC];
+    for number in dumped {
+        a.add([read(H0, number), s(Op::Sd, CTL, H0, next())]);
+    }
+    a.add([i(Op::Ld, H0, CTL, NEXT as i32), i(Op::Jalr, 0, H0, 0)]);
+    a.finish()
+}

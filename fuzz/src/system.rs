@@ -1,0 +1,166 @@
+//! Units of streams that are about modes, traps, page tables, changes of code, and time.
+
+use isa::{Inst, Op, csr, encode};
+
+use crate::asm::{i, r, s, write};
+use crate::generate::bits;
+use crate::layout::*;
+use crate::stream::{Base, Stream, Word};
+
+impl Stream<'_> {
+    /// A change of some bits of a CSR.
+    pub(crate) fn change_bits(&mut self) {
+        let (number, mask) = bits(self.random, self.kind);
+        let register = self.free();
+        let op = self.random.of(&[Op::Csrrs, Op::Csrrc]);
+        let mut unit = crate::asm::li(register, mask);
+        unit.push(i(op, self.free(), register, number.into()));
+        self.add(unit);
+    }
+
+    /// Asks for a mode, or for the tables to be repaired.
+    pub(crate) fn call(&mut self) {
+        let ask = self.random.of(&[0, 0, 1, 1, 1, 3, 7]);
+        self.add([i(Op::Addi, ARG, 0, ask), Inst::new(Op::Ecall)]);
+    }
+
+    /// A return to what follows, in another mode.
+    pub(crate) fn leave(&mut self) {
+        let (by, mode) = (self.free(), self.random.of(&[0, 1, 1, 3]));
+        let machine = self.random.one_in(2);
+        let mut unit = vec![i(Op::Auipc, by, 0, 0), i(Op::Addi, by, by, 0)];
+        let alias = [i(Op::Addi, ARG, 0, 1), i(Op::Slli, ARG, ARG, 37), r(Op::Or, by, by, ARG)];
+        if mode == 0 {
+            unit.extend(alias);
+        }
+        if machine {
+            unit.push(write(csr::MEPC, by));
+            unit.extend(crate::asm::li(ARG, csr::mstatus::MPP));
+            unit.push(i(Op::Csrrc, 0, ARG, csr::MSTATUS.into()));
+            unit.extend([i(Op::Addi, ARG, 0, mode), i(Op::Slli, ARG, ARG, 11)]);
+            unit.extend([i(Op::Csrrs, 0, ARG, csr::MSTATUS.into()), Inst::new(Op::Mret)]);
+        } else {
+            let op = if mode == 0 { Op::Csrrc } else { Op::Csrrs };
+            unit.extend([write(csr::SEPC, by), i(Op::Addi, ARG, 0, csr::mstatus::SPP as i32)]);
+            unit.extend([i(op, 0, ARG, csr::SSTATUS.into()), Inst::new(Op::Sret)]);
+        }
+        unit[1].imm = 4 * unit.len() as i32;
+        self.add(unit);
+    }
+
+    /// A change of a page table, with a fence or without.
+    pub(crate) fn edit(&mut self) {
+        let (by, ours) = (self.free(), self.ours());
+        let tables = ours && self.random.one_in(4);
+        let root = self.offsets[Base::Tables as usize] < MIDDLES[0] * PAGE;
+        let page = match self.random.below(6) {
+            0 if ours => CODE + self.random.below(DATA - CODE),
+            1 if ours => self.random.below(PAGES),
+            _ => DATA + self.random.below(DATA_PAGES),
+        };
+        let (base, level, imm) = match (tables, root) {
+            (false, _) => (Base::Leaves, 0, 8 * page as i32 - 0x80),
+            (_, true) => (Base::Tables, 2, self.random.of(&[-0x200, 0x200])),
+            (_, false) => (Base::Tables, 1, self.random.of(&[-0x200, -0x200, -0x1f8])),
+        };
+        let from = POOL_PTE_COUNT * level + self.random.below(POOL_PTE_COUNT);
+        let (table, pool) = (self.base(base), self.base(Base::Pool));
+        let mut unit = vec![i(Op::Ld, by, pool, 8 * from as i32)];
+        match self.random.below(10) {
+            0 if ours => unit.push(s(Op::Sb, table, by, imm)),
+            1 if ours => unit.push(s(Op::Sd, table, by, imm + 4)),
+            2 if ours => unit.extend([s(Op::Sw, table, by, imm), s(Op::Sw, table, by, imm)]),
+            3 => {
+                let op = self.random.of(&[Op::AmoxorD, Op::AmoswapD, Op::AmoorD, Op::AmoandD]);
+                let change = 1 << self.random.below(8);
+                let flags = [i(Op::Addi, by, 0, change), i(Op::Addi, by, 0, !change)];
+                unit.push(i(Op::Addi, ADDRESS, table, imm));
+                unit.extend(flags.into_iter().take(usize::from(op != Op::AmoswapD)));
+                unit.push(r(op, self.free(), ADDRESS, by));
+            }
+            4 if ours => {
+                unit.push(i(Op::Addi, ADDRESS, table, imm));
+                unit.push(r(Op::CboZero, 0, ADDRESS, 0));
+            }
+            _ => unit.push(s(Op::Sd, table, by, imm)),
+        }
+        if !ours || self.random.one_in(2) {
+            unit.push(r(Op::SfenceVma, 0, 0, 0));
+        }
+        if (DATA..SPARE).contains(&page) {
+            unit.extend(self.address(page));
+            unit.push(self.access());
+        }
+        self.add(unit);
+    }
+
+    /// A change of the stream itself.
+    pub(crate) fn patch(&mut self) {
+        let by = self.free();
+        let from = (4 * self.random.below(POOL_INST_COUNT) + POOL_INSTS) as i32 - POOL_PTES as i32;
+        let mut unit = vec![Word::Raw(encode(&i(Op::Lw, by, self.base(Base::Pool), from)))];
+        let here = self.units.len();
+        let to = if self.ours() {
+            let near = here + self.random.below(6) as usize;
+            if self.random.one_in(2) { near } else { self.random.below(here as u64 + 1) as usize }
+        } else {
+            let simple: Vec<usize> = (0..here).filter(|unit| self.simple[*unit]).collect();
+            if simple.is_empty() {
+                return;
+            }
+            self.random.of(&simple)
+        };
+        let op =
+            if self.ours() { self.random.of(&[Op::Sw, Op::Sw, Op::Sd, Op::Sh]) } else { Op::Sw };
+        unit.push(Word::Patch(s(op, self.base(Base::Code), by, 0), to));
+        if !self.ours() || self.random.one_in(2) {
+            unit.push(Word::Raw(encode(&Inst::new(Op::FenceI))));
+        }
+        self.push(unit);
+    }
+
+    /// Another address space.
+    pub(crate) fn space(&mut self) {
+        let by = self.free();
+        let imm = (POOL_SATPS + 8 * self.random.below(4)) as i32 - POOL_PTES as i32;
+        let mut unit = vec![i(Op::Ld, by, self.base(Base::Pool), imm)];
+        unit.push(i(Op::Csrrw, self.free(), by, csr::SATP.into()));
+        if !self.ours() || self.random.one_in(2) {
+            unit.push(r(Op::SfenceVma, 0, 0, 0));
+        }
+        self.add(unit);
+    }
+
+    /// Load-reserved and store-conditional.
+    pub(crate) fn reserve(&mut self) {
+        let page = DATA + self.random.below(DATA_PAGES);
+        let mut unit = self.address(page);
+        unit.push(i(Op::Andi, ADDRESS, ADDRESS, -8));
+        let (load, store) = self.random.of(&[(Op::LrW, Op::ScW), (Op::LrD, Op::ScD)]);
+        let value = self.free();
+        unit.extend([r(load, value, ADDRESS, 0), i(Op::Addi, value, value, 1)]);
+        unit.push(r(store, self.free(), ADDRESS, value));
+        self.add(unit);
+    }
+
+    /// Something about time.
+    pub(crate) fn wait(&mut self) {
+        if !self.timer {
+            return self.single();
+        }
+        let by = self.free();
+        let later = 1 + self.random.below(20) as i32;
+        match self.random.below(3) {
+            0 => self.add([Inst::new(Op::Wfi)]),
+            1 => {
+                let pending = self.random.of(&[csr::MIP, csr::SIP]);
+                self.add([i(Op::Csrrsi, by, 2, pending.into())]);
+            }
+            _ => self.add([
+                i(Op::Csrrs, by, 0, csr::TIME.into()),
+                i(Op::Addi, by, by, later),
+                write(csr::STIMECMP, by),
+            ]),
+        }
+    }
+}
