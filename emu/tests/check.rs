@@ -5,7 +5,7 @@ mod common;
 
 use std::process::{Command, Output};
 
-use common::{Folder, elf, guest};
+use common::{BASE, Folder, addi, elf, finish, guest, lui};
 
 /// Runs a kernel of the guest build with all checkers.
 fn run(kernel: &str, append: &str, options: &[&str]) -> Output {
@@ -46,6 +46,36 @@ fn a_finding_ends_the_run_if_that_is_wanted() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("again and again"), "{text}");
     assert_eq!(output.status.code(), Some(77), "{text}");
+}
+
+/// A C kernel, as far as the checkers can tell: `kfree` fills the frame with junk and returns.
+#[test]
+fn a_frame_that_is_freed_twice_is_found() {
+    let jal = |words: u32| (2 * words) << 21 | 1 << 7 | 0x6f;
+    let mut code = vec![
+        // a0: the page behind this one. t0: junk.
+        1 << 12 | 10 << 7 | 0x17,
+        lui(5, 0x0101_0000),
+        addi(5, 5, 0x101),
+        32 << 20 | 5 << 15 | 1 << 12 | 6 << 7 | 0x13,
+        6 << 20 | 5 << 15 | 5 << 7 | 0x33,
+        jal(12 - 5),
+        jal(12 - 6),
+    ];
+    code.extend(finish(0x5555));
+    code.extend([2 << 25 | 5 << 20 | 10 << 15 | 3 << 12 | 0x23, 0x0000_8067]);
+    let folder = Folder::new("freed-twice");
+    let symbols = [("kalloc", BASE + 4 * 11), ("kfree", BASE + 4 * 12)];
+    let kernel = folder.file("kernel.elf", &elf(&code, 8192, &symbols));
+    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+    let output = emu.arg(kernel).arg("--check=frames").output().expect("the program starts");
+    let (checks, text) = findings(&output);
+    assert_eq!(checks, ["frames"], "{text}");
+    assert!(
+        text.contains("frame 80001 is freed by") && text.contains("; it was freed by"),
+        "{text}"
+    );
+    assert_eq!(output.status.code(), Some(0), "{text}");
 }
 
 /// The checkers in the order in which they found something, and the text.

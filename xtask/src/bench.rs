@@ -2,7 +2,8 @@
 //!
 //! What counts is processor time of the emulator's process, less that of a run without iterations;
 //! of several runs the quickest, and runs of the two machines alternate, so that a busy host
-//! slows both down. Iterations are chosen so that a run takes about half a second.
+//! slows both down. Iterations are chosen so that they take about half a second, or as long as all
+//! the rest of a run if that is more.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ const KERNEL_ROWS: [(&str, &str, u32, bool); 4] = [
 ];
 /// Iterations that are tried first.
 const PILOT: u64 = 10;
-/// Seconds that a run shall take at least, and what is too short to tell.
+/// Seconds that iterations shall take at least, and what is too short to tell.
 const WANTED: f64 = 0.5;
 const TELLING: f64 = 0.05;
 /// No row may take more iterations than this.
@@ -225,19 +226,21 @@ fn rates(machines: &[Machine], image: &Path, name: &str, runs: u32) -> Result<Ve
 /// How many iterations take a telling time, and what few of them print.
 fn iterations(machine: &Machine, image: &Path, name: &str) -> Result<(Times, String)> {
     let (nothing, base, _) = machine.run(image, name, 0)?;
+    // The time of nothing varies, by a tenth or two of it.
+    let telling = TELLING.max(nothing / 2.0);
     let mut n = PILOT;
     let mut first = None;
     loop {
         let (seconds, count, text) = machine.run(image, name, n)?;
         first.get_or_insert(text);
         let net = seconds - nothing;
-        if net >= TELLING || n >= MOST {
+        if net >= telling || n >= MOST {
             let insns = count.zip(base).map(|(count, base)| (count - base) / n as f64);
-            let wanted = ((n as f64 * WANTED / net) as u64).max(1);
+            let wanted = ((n as f64 * WANTED.max(nothing) / net) as u64).max(1);
             let times = Times { n: wanted, nothing, all: f64::INFINITY, insns };
             return Ok((times, first.unwrap_or_default()));
         }
-        n *= if net < TELLING / 10.0 { 16 } else { 4 };
+        n *= if net < telling / 10.0 { 16 } else { 4 };
     }
 }
 

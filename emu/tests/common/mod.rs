@@ -56,7 +56,8 @@ pub fn elf(code: &[u32], memory: u64, symbols: &[(&str, u64)]) -> Vec<u8> {
     let mut table = vec![0; 24];
     for (name, value) in symbols {
         table.extend((names.len() as u32).to_le_bytes());
-        table.extend([0x10, 0, 1, 0]);
+        // A global function.
+        table.extend([0x12, 0, 1, 0]);
         table.extend(value.to_le_bytes());
         table.extend(8u64.to_le_bytes());
         names.extend(name.as_bytes());
@@ -69,7 +70,7 @@ pub fn elf(code: &[u32], memory: u64, symbols: &[(&str, u64)]) -> Vec<u8> {
         file.extend(word.to_le_bytes());
     }
     file.extend([0; 4]);
-    for half in [64u16, 56, 1, 64, 3, 0] {
+    for half in [64u16, 56, 1, 64, 3, 2] {
         file.extend(half.to_le_bytes());
     }
     file.extend(1u32.to_le_bytes());
