@@ -8,14 +8,12 @@ use super::setup;
 use super::trace_args::TraceArgs;
 use crate::check::{self, Checker};
 use crate::symbols::Symbols;
-use crate::trace::awareness::{ProcReader, Programs};
+use crate::trace::awareness::ProcReader;
 use crate::trace::kinds::Kinds;
 use crate::trace::outputs::{Format, Look, OutputError, Outputs};
+use crate::trace::programs::{Programs, read};
 use crate::trace::tlb::TlbWatch;
 use crate::trace::tracer::{Guest, Tracer};
-
-/// Largest file that symbols are read from.
-const MAX_FILE: u64 = 256 << 20;
 
 /// The tracer that the command line asks for; `None` when nothing is to be watched.
 pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>, Failure> {
@@ -125,12 +123,7 @@ fn folders_of_programs(kernel: &Path) -> impl Iterator<Item = PathBuf> {
 fn add_folder(programs: &mut Programs, entries: std::fs::ReadDir) {
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if let Some(elf) = read(&path) {
-            programs.add(name.trim_start_matches('_'), &elf);
-        }
-    }
+    paths.into_iter().for_each(|path| programs.add_file(path));
 }
 
 /// The programs in an image of xv6's file system.
@@ -141,16 +134,7 @@ fn add_image(programs: &mut Programs, image: &Path) {
     for entry in image.list("/").unwrap_or_default() {
         let name = String::from_utf8_lossy(&entry.name);
         if let Ok(elf) = image.get(&name) {
-            programs.add(&name, &elf);
+            programs.add_bytes(elf);
         }
     }
-}
-
-/// A file that is not absurdly large.
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let meta = std::fs::metadata(path).ok()?;
-    if !meta.is_file() || meta.len() > MAX_FILE {
-        return None;
-    }
-    std::fs::read(path).ok()
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use addr2line::Context;
 use gimli::{EndianArcSlice, RunTimeEndian};
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind, SymbolKind};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
 pub use structs::StructLayout;
 
@@ -54,16 +54,11 @@ pub struct Symbols {
     bytes: Vec<u8>,
     /// Address, and offset and length in the file's bytes; segments may share these.
     segments: Vec<(u64, u64, u64)>,
-    /// Address and length of the code, where sections say it.
-    code: Vec<(u64, u64)>,
     known: RefCell<QuickMap<u64, Arc<Place>>>,
 }
 
 /// Places that are remembered; looking one up in DWARF is slow, and few sites fault.
 const MAX_KNOWN: usize = 1 << 16;
-
-/// Bytes of code by which a page is recognised.
-const MIN_CODE: usize = 16;
 
 /// A name that fails to become a long one: many symbols could share a giant name, or a small one
 /// that refers to itself until it is giant.
@@ -117,10 +112,8 @@ impl Symbols {
                 (segment.address(), offset, len)
             })
             .collect();
-        let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
-        let code = code.map(|section| (section.address(), section.size())).collect();
         let (bytes, known) = (bytes.to_vec(), RefCell::default());
-        Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, code, known })
+        Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, known })
     }
 
     /// What is at `pc`: function and offset, file and line, as far as known.
@@ -173,30 +166,6 @@ impl Symbols {
     /// The layout of a C structure, from the debug information.
     pub fn structure(&self, name: &str) -> Option<StructLayout> {
         structs::find(self.dwarf.as_deref()?, name).ok().flatten()
-    }
-
-    /// Whether a page of memory at the page `va` holds this program's code: data in the same page
-    /// may have changed. Without sections everything counts as code.
-    pub fn is_page(&self, va: u64, page: &[u8]) -> bool {
-        let whole = self.segments.iter().map(|&(start, _, held)| (start, held));
-        let code: Vec<_> = match self.code.as_slice() {
-            [] => whole.collect(),
-            code => code.to_vec(),
-        };
-        let end = va.saturating_add(page.len() as u64);
-        let mut compared = 0;
-        for (start, len) in code {
-            let (from, to) = (start.max(va), start.saturating_add(len).min(end));
-            if from >= to {
-                continue;
-            }
-            let there = &page[(from - va) as usize..(to - va) as usize];
-            if self.loaded_bytes(from, there.len()) != Some(there) {
-                return false;
-            }
-            compared += there.len();
-        }
-        compared >= MIN_CODE
     }
 
     /// The bytes that a loader puts at `va..va + len`, as far as the file holds them.

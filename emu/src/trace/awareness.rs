@@ -1,16 +1,10 @@
-//! Who runs, and what their addresses are called: what the kernel's own data and the programs'
-//! files say about a hart.
+//! Who runs: what the kernel's own data say about a hart.
 //!
 //! A foreign kernel is read through its debug information (`struct proc`, `struct cpu`, the array
 //! `cpus`); the in-tree kernel says it by hints. Without either, a process is its address space.
 
-use std::sync::Arc;
-
 use crate::mem::Ram;
 use crate::symbols::Symbols;
-
-use super::quick::QuickMap;
-use super::record::Place;
 
 /// Reads the running process from an xv6-like kernel's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,85 +72,21 @@ impl ProcReader {
 
 /// A process name as it is in memory: at most sixteen bytes, of which the first zero ends it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RawName(u128);
+pub struct RawName(u64, u64);
 
 impl RawName {
     /// The name at `pa`; nothing outside of memory.
     pub fn read(ram: &Ram, pa: u64) -> RawName {
         let half = |pa: Option<u64>| pa.and_then(|pa| ram.read::<u64>(pa).ok()).unwrap_or(0);
-        RawName(u128::from(half(Some(pa))) | u128::from(half(pa.checked_add(8))) << 64)
+        RawName(half(Some(pa)), half(pa.checked_add(8)))
     }
 
     /// As text; what is not printable shows as `?`.
     pub fn text(self) -> String {
-        let bytes = self.0.to_le_bytes().into_iter().take_while(|byte| *byte != 0);
+        let bytes = [self.0, self.1].into_iter().flat_map(u64::to_le_bytes);
+        let bytes = bytes.take_while(|byte| *byte != 0);
         bytes.map(|byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' }).collect()
     }
-}
-
-/// A user program's file.
-pub struct Program {
-    /// Its name.
-    pub name: String,
-    /// Its symbols and bytes.
-    pub symbols: Symbols,
-}
-
-/// Finds the program that an address space runs by comparing memory with the files' bytes: names
-/// lie (a shell's child is called like the shell until it calls exec), bytes do not.
-#[derive(Default)]
-pub struct Programs {
-    programs: Vec<Program>,
-    /// The program of a frame of text, as long as the frame holds the same bytes.
-    known: QuickMap<(u64, u64), (u64, Option<usize>)>,
-}
-
-/// Answers that are remembered.
-const MAX_KNOWN: usize = 1 << 14;
-
-impl Programs {
-    /// Adds a program; files that are no ELF files are left out.
-    pub fn add(&mut self, name: &str, elf: &[u8]) {
-        if !elf.starts_with(b"\x7fELF") {
-            return;
-        }
-        if let Ok(symbols) = Symbols::from_elf(elf) {
-            self.programs.push(Program { name: name.to_owned(), symbols });
-        }
-    }
-
-    /// Whether there is any.
-    pub fn is_empty(&self) -> bool {
-        self.programs.is_empty()
-    }
-
-    /// What is at the user address `pc`, which is at `pa` in memory.
-    pub fn place(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<Arc<Place>> {
-        let (page_va, page_pa) = (pc & !0xfff, pa & !0xfff);
-        let print = fingerprint(ram, page_pa)?;
-        let index = match self.known.get(&(page_pa, page_va)) {
-            Some((known, index)) if *known == print => *index,
-            _ => {
-                let index = self.find(ram, page_va, page_pa);
-                if self.known.len() < MAX_KNOWN {
-                    self.known.insert((page_pa, page_va), (print, index));
-                }
-                index
-            }
-        };
-        Some(self.programs[index?].symbols.place(pc))
-    }
-
-    fn find(&self, ram: &Ram, page_va: u64, page_pa: u64) -> Option<usize> {
-        let page = ram.bytes(page_pa, 4096)?;
-        self.programs.iter().position(|program| program.symbols.is_page(page_va, page))
-    }
-}
-
-/// A cheap sum of a page's first and some of its other words, to notice that it changed.
-fn fingerprint(ram: &Ram, page_pa: u64) -> Option<u64> {
-    let word = |i: u64| ram.read::<u64>(page_pa + i * 136).ok();
-    (0..30).try_fold(0u64, |sum, i| Some(sum.rotate_left(7) ^ word(i)?))
 }
 
 #[cfg(test)]

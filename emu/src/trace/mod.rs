@@ -11,6 +11,7 @@ pub mod observer;
 pub mod outputs;
 pub mod peek;
 pub mod perfetto;
+pub mod programs;
 pub mod quick;
 pub mod record;
 pub mod series;

@@ -63,7 +63,7 @@ pub fn is_canonical(satp: u64, va: u64) -> bool {
 
 /// Whether a page of memory holds nothing but zeros.
 pub fn is_zero(ram: &Ram, pa: u64) -> bool {
-    ram.bytes(pa & !0xfff, 4096).is_some_and(|page| page.iter().all(|byte| *byte == 0))
+    ram.bytes(pa & !0xfff, 4096).is_some_and(|page| *page == [0; 4096])
 }
 
 /// Whether two pages of memory hold the same.
