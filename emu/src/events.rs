@@ -60,6 +60,8 @@ pub trait Events {
     /// Whether [`Events::translations_fenced`] is called by all means; a translated fence does
     /// nothing else.
     const FENCES: bool = true;
+    /// Whether [`Events::hinted`] is called by all means; a translated hint does nothing else.
+    const HINTS: bool = true;
     /// Whether [`Events::probed`] is called.
     const PROBES: bool = false;
     /// Whether [`Events::take_wishes`] is called after events, and [`Events::stored`] for the
@@ -87,8 +89,9 @@ pub trait Events {
         let _ = (view, va, pa, length);
     }
 
-    /// Whether the run is to end because the observer cannot go on; asked between turns.
-    fn wants_stop(&self) -> bool {
+    /// Between turns, when there is time for the observer's own affairs. Returns whether the run is
+    /// to end because it cannot go on.
+    fn pause(&mut self) -> bool {
         false
     }
 
@@ -165,4 +168,5 @@ pub struct NoEvents;
 
 impl Events for NoEvents {
     const FENCES: bool = false;
+    const HINTS: bool = false;
 }

@@ -245,7 +245,7 @@ impl<E: Events> Machine<E> {
         let flow = console.turn(&mut self.sys.bus.uart, self.sys.clock.idle_now());
         let stop = self.poll_devices();
         let stop = stop.or((flow == Flow::Stop).then_some(Stop::Console));
-        stop.or(self.events.wants_stop().then_some(Stop::Observer))
+        stop.or(self.events.pause().then_some(Stop::Observer))
     }
 
     /// Lets devices act, and says whether the guest wants to stop or has to.

@@ -9,6 +9,7 @@ use super::trace_args::TraceArgs;
 use crate::check::{self, Checker};
 use crate::symbols::Symbols;
 use crate::trace::awareness::ProcReader;
+use crate::trace::courier::Courier;
 use crate::trace::kinds::Kinds;
 use crate::trace::outputs::{Format, Look, OutputError, Outputs};
 use crate::trace::programs::{Programs, read};
@@ -27,6 +28,8 @@ pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>
     }
     let guest = guest(args, kernel, beside)?;
     let outputs = outputs(wanted).map_err(output_failure)?;
+    let outputs =
+        Courier::new(outputs).map_err(|error| Failure::host("cannot start a thread", error))?;
     let mut tracer = Tracer::new(guest, args.smp, outputs);
     let name = kernel.file_name().unwrap_or_default().to_string_lossy();
     tracer.begin(&name, args.memory);

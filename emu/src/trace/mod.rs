@@ -1,6 +1,7 @@
 //! The point of the machine: what happened, joined into records, and the outputs made of them.
 
 pub mod awareness;
+pub mod courier;
 pub mod file;
 pub mod filter;
 pub mod html;

@@ -92,7 +92,7 @@ impl<const EVERY: bool, const CHECK: bool> Watch for Observer<EVERY, CHECK> {
                 ),
             }
         }
-        self.tracer.end(status).finish()
+        self.tracer.end(status)
     }
 }
 
@@ -125,8 +125,8 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
         self.check(view, |checker| checker.stored(view, va, pa, length));
     }
 
-    fn wants_stop(&self) -> bool {
-        self.tracer.is_unread()
+    fn pause(&mut self) -> bool {
+        self.tracer.pause()
     }
 
     fn probed(&mut self, view: &View, pc: u64) {

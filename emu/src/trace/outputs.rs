@@ -1,6 +1,6 @@
 //! Opens outputs: the file's ending says which kind.
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, LineWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::file::LineFile;
@@ -89,7 +89,9 @@ pub struct Look {
 struct Output {
     path: PathBuf,
     kinds: Kinds,
-    sink: Box<dyn Sink>,
+    sink: Box<dyn Sink + Send>,
+    /// A person may be looking.
+    live: bool,
 }
 
 /// All outputs of a run, behind one filter. One that fails is named at once, and the others go on.
@@ -112,28 +114,30 @@ impl Outputs {
         let format = Format::of(path)?;
         let file = LineFile::create(path)
             .map_err(|error| OutputError::Create { path: path.to_owned(), error })?;
-        let sink: Box<dyn Sink> = match format {
+        let sink: Box<dyn Sink + Send> = match format {
             Format::Text => Box::new(Text::new(file, false, look)),
             Format::JsonLines => Box::new(JsonLines::new(file)),
             Format::Perfetto => Box::new(Perfetto::new(file)),
             Format::Html => Box::new(Html::new(file)),
         };
-        self.outputs.push(Output { path: path.to_owned(), kinds, sink });
+        self.outputs.push(Output { path: path.to_owned(), kinds, sink, live: false });
         Ok(())
     }
 
     /// Adds text on standard error, coloured on a terminal.
     pub fn add_stderr(&mut self, kinds: Kinds, look: Look) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sink = Box::new(Text::new(LineWriter::new(io::stderr()), colour, look));
-        self.outputs.push(Output { path: PathBuf::from("standard error"), kinds, sink });
+        let sink = Box::new(Text::new(BufWriter::new(io::stderr()), colour, look));
+        let path = PathBuf::from("standard error");
+        self.outputs.push(Output { path, kinds, sink, live: true });
     }
 
     /// Adds text on standard output, coloured on a terminal.
     pub fn add_stdout(&mut self, kinds: Kinds, look: Look) {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let sink = Box::new(Text::new(BufWriter::new(io::stdout()), colour, look));
-        self.outputs.push(Output { path: PathBuf::from("standard output"), kinds, sink });
+        let path = PathBuf::from("standard output");
+        self.outputs.push(Output { path, kinds, sink, live: false });
     }
 
     /// The kinds that any output wants.
@@ -162,6 +166,11 @@ impl Outputs {
                 if output.kinds.include(record) { output.sink.record(record) } else { Ok(()) }
             });
         }
+    }
+
+    /// Writes what a person may be waiting for.
+    pub fn flush(&mut self) {
+        self.each(|output| if output.live { output.sink.flush() } else { Ok(()) });
     }
 
     /// Ends every output; returns whether all were written in full.

@@ -10,6 +10,11 @@ pub trait Sink {
     /// Takes one record.
     fn record(&mut self, record: &Record) -> io::Result<()>;
 
+    /// Writes what can be written already.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Writes what is still held back. Called once, also after a run that was cut short.
     fn finish(&mut self) -> io::Result<()>;
 }

@@ -73,6 +73,10 @@ impl<W: Write> Sink for Text<W> {
         self.out.write_all(line.bytes())
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.out.write_all(self.summary.report(self.look.faults).as_bytes())?;
         self.out.flush()

@@ -11,7 +11,7 @@ use isa::{Inst, Op};
 use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Width, Width::*};
 use super::bulk::{Bulk, LEAST};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
-use crate::exec::code::{Block, FENCE};
+use crate::exec::code::{Block, FENCE, HINT};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::memo::{Slot, Slots};
@@ -47,6 +47,8 @@ pub struct Host {
     pub features: Features,
     /// An observer wants to know of fences.
     pub fences_are_told: bool,
+    /// An observer wants to know of hints.
+    pub hints_are_told: bool,
 }
 
 /// After so many refusals in a row a loop is not asked again for some time.
@@ -113,6 +115,7 @@ pub(super) struct Emit<'a> {
     pub(super) privileged: bool,
     /// An observer wants to know of fences.
     pub(super) fences_are_told: bool,
+    hints_are_told: bool,
 }
 
 impl<'a> Emit<'a> {
@@ -140,6 +143,7 @@ impl<'a> Emit<'a> {
             float_dirty: false,
             privileged: false,
             fences_are_told: host.fences_are_told,
+            hints_are_told: host.hints_are_told,
         }
     }
 
@@ -305,7 +309,7 @@ impl<'a> Emit<'a> {
             Op::Bge => self.branch(inst, Cond::Ge),
             Op::Bltu => self.branch(inst, Cond::B),
             Op::Bgeu => self.branch(inst, Cond::Ae),
-            Op::Fence if inst.rd == FENCE => {}
+            Op::Fence if inst.rd == FENCE || inst.rd == HINT && !self.hints_are_told => {}
             _ => self.call_rare(self.index),
         }
     }

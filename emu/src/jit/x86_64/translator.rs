@@ -41,7 +41,11 @@ impl Translator {
             flags: ram.flags_address(),
             lines: code.lines_address(),
         };
-        let host = Host { features: Features::detect(), fences_are_told: E::FENCES || E::WALKS };
+        let host = Host {
+            features: Features::detect(),
+            fences_are_told: E::FENCES || E::WALKS,
+            hints_are_told: E::HINTS,
+        };
         Translator::for_host(warm, guest, host)
     }
 

@@ -96,7 +96,7 @@ impl Tracer {
     ) {
         let (name, number) = (call.name(), call.number);
         if let Some((at, who, args)) = call.shown.map(|shown| *shown) {
-            self.emit(&Record::Syscall {
+            self.emit(Record::Syscall {
                 at,
                 who,
                 number,

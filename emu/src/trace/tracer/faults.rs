@@ -5,7 +5,7 @@ use std::sync::Arc;
 use isa::Priv;
 
 use super::infer::{outcome, reason_of};
-use super::{Tracer, key_of};
+use super::{MAX_PENDING, Tracer, key_of};
 use crate::events::View;
 use crate::trace::peek;
 use crate::trace::record::{Access, Fault, Moment, Outcome, Place, Reason, Record, Via, Who};
@@ -32,6 +32,33 @@ pub(super) struct Open {
     /// There was no trap.
     pub soft: bool,
     retired: u64,
+}
+
+/// The faults that are open: few, as most are over before the next one begins.
+#[derive(Default)]
+pub(super) struct OpenFaults(Vec<(Slot, Open)>);
+
+impl OpenFaults {
+    fn position(&self, slot: Slot) -> Option<usize> {
+        self.0.iter().rposition(|(other, _)| *other == slot)
+    }
+
+    fn get(&self, slot: Slot) -> Option<&Open> {
+        self.position(slot).map(|at| &self.0[at].1)
+    }
+
+    /// Returns one that gives way: the one that was there before, or the oldest when there are too
+    /// many that never return.
+    fn insert(&mut self, slot: Slot, open: Open) -> Option<Open> {
+        let full = self.0.len() >= MAX_PENDING;
+        let older = self.remove(slot).or_else(|| full.then(|| self.0.remove(0).1));
+        self.0.push((slot, open));
+        older
+    }
+
+    fn remove(&mut self, slot: Slot) -> Option<Open> {
+        self.position(slot).map(|at| self.0.swap_remove(at).1)
+    }
 }
 
 /// A fault of user code of which nothing is known yet but what was attempted.
@@ -92,8 +119,10 @@ impl Tracer {
     /// A system call begins to see to a page that it needs. `satp`: the table.
     pub(super) fn open_soft(&mut self, view: &View, va: u64, satp: u64, access: Access) {
         let before = peek::look(view.ram(), satp, va).unwrap_or_default();
-        if let Some(open) = self.soft(view, va, satp, access, before) {
-            self.open.insert(Slot::Soft(self.key(view)), open);
+        if let Some(open) = self.soft(view, va, satp, access, before)
+            && let Some(older) = self.open.insert(Slot::Soft(self.key(view)), open)
+        {
+            self.emit_fault(older.fault);
         }
     }
 
@@ -124,7 +153,7 @@ impl Tracer {
         before: peek::Seen,
     ) -> Option<Open> {
         let key = self.key(view);
-        if !self.kinds.faults || self.open.contains_key(&Slot::User(key)) {
+        if !self.kinds.faults || self.open.get(Slot::User(key)).is_some() {
             return None;
         }
         let call = self.calls.of(key)?;
@@ -145,7 +174,7 @@ impl Tracer {
 
     /// The system call has seen to the page, or cannot. Returns the page.
     pub(super) fn close_soft(&mut self, view: &View) -> Option<u64> {
-        let open = self.open.remove(&Slot::Soft(self.key(view)))?;
+        let open = self.open.remove(Slot::Soft(self.key(view)))?;
         let va = open.fault.va;
         self.finish(view, open);
         Some(va)
@@ -153,21 +182,18 @@ impl Tracer {
 
     /// The fault that a hart is busy with.
     pub(super) fn handled(&mut self, view: &View) -> Option<&mut Open> {
-        if self.open.is_empty() {
+        if self.open.0.is_empty() {
             return None;
         }
         let key = self.key(view);
         let slots = [Slot::Soft(key), Slot::Kernel(view.hart.id), Slot::User(key)];
-        let slot = slots.into_iter().find(|slot| self.open.contains_key(slot))?;
-        self.open.get_mut(&slot)
+        let at = slots.into_iter().find_map(|slot| self.open.position(slot))?;
+        Some(&mut self.open.0[at].1)
     }
 
     /// The process is back in user mode.
     pub(super) fn user_returned(&mut self, view: &View, key: i64) {
-        if self.open.is_empty() {
-            return;
-        }
-        let Some(open) = self.open.remove(&Slot::User(key)) else { return };
+        let Some(open) = self.open.remove(Slot::User(key)) else { return };
         let same_space = view.hart.csr.satp.bits() == open.satp;
         let same_place = view.hart.ctx.pc == open.fault.place.pc;
         if same_space && (same_place || open.fault.who.pid.is_some()) {
@@ -180,13 +206,10 @@ impl Tracer {
 
     /// The kernel goes on behind a trap of its own.
     pub(super) fn kernel_returned(&mut self, view: &View) {
-        if self.open.is_empty() {
-            return;
-        }
         let slot = Slot::Kernel(view.hart.id);
         let returns = |open: &Open| open.fault.place.pc == view.hart.ctx.pc;
-        if self.open.get(&slot).is_some_and(returns)
-            && let Some(open) = self.open.remove(&slot)
+        if self.open.get(slot).is_some_and(returns)
+            && let Some(open) = self.open.remove(slot)
         {
             self.finish(view, open);
         }
@@ -205,7 +228,7 @@ impl Tracer {
     /// The process ends: so do its faults.
     pub(super) fn close_killed(&mut self, key: i64) {
         for slot in [Slot::Soft(key), Slot::User(key)] {
-            if let Some(open) = self.open.remove(&slot) {
+            if let Some(open) = self.open.remove(slot) {
                 self.killed(open);
             }
         }
@@ -219,7 +242,7 @@ impl Tracer {
 
     /// Nothing comes any more.
     pub(super) fn close_open(&mut self) {
-        let mut open: Vec<(Slot, Open)> = self.open.drain().collect();
+        let mut open = std::mem::take(&mut self.open.0);
         open.sort_by_key(|(slot, open)| (open.fault.at.insns, *slot));
         for (_, open) in open {
             self.emit_fault(open.fault);
@@ -227,6 +250,6 @@ impl Tracer {
     }
 
     pub(super) fn emit_fault(&mut self, fault: Fault) {
-        self.emit(&Record::Fault(fault));
+        self.emit(Record::Fault(fault));
     }
 }

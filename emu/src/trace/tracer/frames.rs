@@ -92,16 +92,11 @@ impl Tracer {
         if self.run.frames.frames.is_empty() {
             return;
         }
-        let record = Record::Frames(std::mem::take(&mut self.run).frames);
-        self.outputs.record(&record);
-        if let Record::Frames(Frames { mut frames, .. }) = record {
-            frames.clear();
-            self.run.frames.frames = frames;
-        }
+        self.outputs.record(Record::Frames(std::mem::take(&mut self.run).frames));
     }
 
     /// Writes a record, behind what came before it.
-    pub(super) fn emit(&mut self, record: &Record) {
+    pub(super) fn emit(&mut self, record: Record) {
         self.end_run();
         self.outputs.record(record);
     }

@@ -30,7 +30,7 @@ impl Tracer {
             }
             Hint::Forked if self.kinds.proc => {
                 let (at, who, child) = (self.moment(view), self.who(view), a1 as i32);
-                self.emit(&Record::Forked { at, who, child });
+                self.emit(Record::Forked { at, who, child });
             }
             Hint::Exited => {
                 let who = Who { pid: Some(a0 as i32), ..self.who(view) };
@@ -59,7 +59,7 @@ impl Tracer {
             }
             Hint::Mark => {
                 let (at, who) = (self.moment(view), self.who(view));
-                self.emit(&Record::Mark { at, who, values: [a0, a1, a2] });
+                self.emit(Record::Mark { at, who, values: [a0, a1, a2] });
             }
             // Known from the traps themselves.
             Hint::Forked | Hint::SyscallEntered | Hint::SyscallReturned => {}
@@ -70,7 +70,7 @@ impl Tracer {
         self.harts[view.hart.id].hinted(who.clone());
         if self.kinds.proc {
             let at = self.moment(view);
-            self.emit(&record(at, who));
+            self.emit(record(at, who));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use abi::hint::FaultClass;
 
-use super::Open;
+use super::faults::Open;
 use crate::mem::Ram;
 use crate::trace::peek;
 use crate::trace::record::{Access, Fault, Outcome, Reason, Word};

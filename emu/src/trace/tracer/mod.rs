@@ -23,15 +23,15 @@ use isa::Priv;
 use isa::trap::{Cause, Exception};
 
 use self::calls::Calls;
-use self::faults::{Open, Slot};
+use self::faults::OpenFaults;
 use self::frames::Run;
 use self::on_hart::OnHart;
 pub(crate) use self::probes::returns_of;
 use self::probes::{Probe, probes_of};
 use self::probing::Copy;
 use super::awareness::ProcReader;
+use super::courier::Courier;
 use super::kinds::Kinds;
-use super::outputs::Outputs;
 use super::peek;
 use super::programs::Programs;
 use super::quick::QuickMap;
@@ -58,9 +58,9 @@ pub struct Tracer {
     probes: QuickMap<u64, Probe>,
     /// Where a C xv6 keeps the head of its free list.
     kmem: Option<u64>,
-    outputs: Outputs,
+    outputs: Courier,
     harts: Vec<OnHart>,
-    open: QuickMap<Slot, Open>,
+    open: OpenFaults,
     calls: Calls,
     run: Run,
     /// Calls of `kfree`: the stack pointer and the frame.
@@ -83,7 +83,7 @@ const MAX_PENDING: usize = 1 << 12;
 
 impl Tracer {
     /// A tracer of a machine with that many harts.
-    pub fn new(guest: Guest, harts: usize, outputs: Outputs) -> Tracer {
+    pub fn new(guest: Guest, harts: usize, outputs: Courier) -> Tracer {
         let probes = guest.kernel.as_ref().map_or_else(Vec::new, probes_of);
         let probes = probes.into_iter().map(|probe| (probe.pc, probe)).collect();
         let kmem = guest.kernel.as_ref().and_then(|kernel| kernel.address("kmem"));
@@ -94,7 +94,7 @@ impl Tracer {
             probes,
             outputs,
             harts: (0..harts).map(|_| OnHart::default()).collect(),
-            open: QuickMap::default(),
+            open: OpenFaults::default(),
             calls: Calls::new(harts),
             run: Run::default(),
             freeing: Vec::new(),
@@ -112,7 +112,7 @@ impl Tracer {
     pub fn begin(&mut self, kernel: &str, ram: u64) {
         let harts = self.harts.len() as u32;
         let (kernel, ram_start) = (kernel.to_owned(), crate::board::RAM_BASE);
-        self.emit(&Record::Header { version: VERSION, kernel, harts, ram, ram_start });
+        self.emit(Record::Header { version: VERSION, kernel, harts, ram, ram_start });
     }
 
     /// The machine starts again: what was open never returned, and its time goes on from where
@@ -133,8 +133,9 @@ impl Tracer {
         self.kinds = if on { self.outputs.kinds() } else { Kinds::default() };
     }
 
-    /// Whether an output was a pipe that nobody reads any more.
-    pub fn is_unread(&self) -> bool {
+    /// There is time. Returns whether an output was a pipe that nobody reads any more.
+    pub fn pause(&mut self) -> bool {
+        self.outputs.pause();
         self.outputs.is_unread()
     }
 
@@ -143,14 +144,15 @@ impl Tracer {
         self.fault_traps
     }
 
-    /// Ends the trace: faults that are still open never returned. Hands the outputs back.
-    pub fn end(mut self, status: i32) -> Outputs {
+    /// Ends the trace: faults that are still open never returned. Returns whether all outputs were
+    /// written in full.
+    pub fn end(mut self, status: i32) -> bool {
         self.close_open();
         let (at, fault_traps) = (self.last, self.fault_traps);
         let range = self.free_range.zip(self.free);
         let free = range.map(|((start, least), end)| FreePages { start, least, end });
-        self.emit(&Record::End { at, status, fault_traps, free });
-        self.outputs
+        self.emit(Record::End { at, status, fault_traps, free });
+        self.outputs.finish()
     }
 
     /// When it is. The last moment that was asked for is the trace's end.
@@ -201,7 +203,7 @@ impl Tracer {
         }
         if self.kinds.proc {
             let at = self.moment(view);
-            self.emit(&Record::Exited { at, who, status });
+            self.emit(Record::Exited { at, who, status });
         }
     }
 
@@ -217,14 +219,14 @@ impl Tracer {
         // An instruction of four bytes may lie in two pages.
         let bits = if low & 3 == 3 { low | half(pc + 2).unwrap_or(0) << 16 } else { low };
         let text = isa::decode(bits).map_or_else(String::new, |i| isa::disasm(&i, pc).to_string());
-        self.emit(&Record::Insn { at, pc, bits, text });
+        self.emit(Record::Insn { at, pc, bits, text });
     }
 
     fn trapped(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         let (at, who) = (self.moment(view), self.who(view));
         let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
         let what = Word::Borrowed(cause.name());
-        self.emit(&Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
+        self.emit(Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
     }
 
     /// The process is back in user mode, or another one is there.
@@ -241,7 +243,7 @@ impl Tracer {
             if ran.as_ref().is_none_or(|(last, name)| *last != key || *name != who.name) {
                 *ran = Some((key, who.name.clone()));
                 let at = self.moment(view);
-                self.emit(&Record::ProcSwitched { at, who });
+                self.emit(Record::ProcSwitched { at, who });
             }
         }
     }

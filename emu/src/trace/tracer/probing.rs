@@ -53,11 +53,11 @@ impl Tracer {
             }
             (Watched::Fork, _) if a0 as i32 > 0 && self.kinds.proc => {
                 let (at, who, child) = (self.moment(view), self.who(view), a0 as i32);
-                self.emit(&Record::Forked { at, who, child });
+                self.emit(Record::Forked { at, who, child });
             }
             (Watched::Exec, _) if a0 as i32 >= 0 && self.kinds.proc => {
                 let (at, who) = (self.moment(view), self.who(view));
-                self.emit(&Record::Execed { at, who });
+                self.emit(Record::Execed { at, who });
             }
             (Watched::Fork | Watched::Exec, _) => {}
             (Watched::Vmfault, false) => {

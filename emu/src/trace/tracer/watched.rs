@@ -9,7 +9,7 @@ impl Tracer {
     /// A checker found something.
     pub fn found(&mut self, view: &View, check: &str, message: String) {
         let (at, who) = (self.moment(view), self.who(view));
-        self.emit(&Record::Finding { at, who, check: check.to_owned(), message });
+        self.emit(Record::Finding { at, who, check: check.to_owned(), message });
     }
 
     /// The modelled TLB missed.
@@ -17,7 +17,7 @@ impl Tracer {
         if self.kinds.tlb {
             let (at, who) = (self.moment(view), self.who(view));
             let Miss { access, va, cause } = *miss;
-            self.emit(&Record::TlbMissed { at, who, access, va, cause });
+            self.emit(Record::TlbMissed { at, who, access, va, cause });
         }
     }
 
@@ -25,7 +25,7 @@ impl Tracer {
     pub fn flushed(&mut self, view: &View, entries: u32, cause: MissCause) {
         if self.kinds.tlb && entries > 0 {
             let (at, who) = (self.moment(view), self.who(view));
-            self.emit(&Record::TlbFlushed { at, who, entries, cause });
+            self.emit(Record::TlbFlushed { at, who, entries, cause });
         }
     }
 
@@ -33,7 +33,7 @@ impl Tracer {
     pub fn counted(&mut self, tlb: &TlbWatch) {
         for (config, insts, data) in tlb.tallies() {
             let (at, config) = (self.last, config.to_string());
-            self.emit(&Record::TlbCounted { at, config, insts, data });
+            self.emit(Record::TlbCounted { at, config, insts, data });
         }
     }
 }
