@@ -83,7 +83,8 @@ impl Courier {
         }
     }
 
-    fn hand_over(&mut self) {
+    /// Hands over what there is.
+    pub fn hand_over(&mut self) {
         self.handed_over = Instant::now();
         let mut next = self.empty.try_recv().unwrap_or_default();
         next.clear();

@@ -118,7 +118,11 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     }
 
     fn take_wishes(&mut self) -> Wishes {
-        self.checker.as_mut().map(Checker::take_wishes).unwrap_or_default()
+        let wishes = self.checker.as_mut().map(Checker::take_wishes).unwrap_or_default();
+        if wishes.stop {
+            self.tracer.hand_over();
+        }
+        wishes
     }
 
     fn stored(&mut self, view: &View, va: u64, pa: u64, length: u64) {

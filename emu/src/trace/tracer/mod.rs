@@ -139,6 +139,11 @@ impl Tracer {
         self.outputs.is_unread()
     }
 
+    /// The machine will stand still: what was recorded is written now.
+    pub fn hand_over(&mut self) {
+        self.outputs.hand_over();
+    }
+
     /// Page-fault traps that were taken.
     pub fn fault_traps(&self) -> u64 {
         self.fault_traps
