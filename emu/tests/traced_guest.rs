@@ -221,3 +221,67 @@ fn a_trace_changes_nothing() {
         assert_eq!((all.insns(), hash(&all)), expected, "everything, {harts} harts");
     }
 }
+
+/// A slice of a timeline: from, to, name.
+type Slice<'a> = (u64, u64, &'a str);
+
+/// Slices of one track lie beside or inside each other: what else they did could not be drawn.
+fn check_nesting(track: &str, slices: &mut [Slice]) {
+    slices.sort_by_key(|&(from, to, _)| (from, std::cmp::Reverse(to)));
+    let mut around: Vec<Slice> = Vec::new();
+    for &slice in slices.iter() {
+        around.retain(|outer| outer.1 > slice.0);
+        if let Some(outer) = around.last() {
+            assert!(slice.1 <= outer.1, "{track}: {slice:?} sticks out of {outer:?}");
+        }
+        around.push(slice);
+    }
+}
+
+#[test]
+#[ignore = "needs the guest: cargo xtask test"]
+fn a_timeline_can_be_drawn() {
+    let kernel = guest::kernel("kernel.elf");
+    for harts in [1, 3] {
+        let file = Temporary::new(&format!("timeline{harts}"));
+        let path = file.0.with_extension("perfetto.json");
+        let options = ["-o", path.to_str().expect("UTF-8")];
+        let machine = run(&kernel, "echo hi; cat README | wc; mmaptest", harts, &options, |args| {
+            tracer::<false>(args, &kernel)
+        });
+        assert!(machine.events.finish(0));
+        let text = std::fs::read_to_string(&path).expect("a timeline");
+        let _ = std::fs::remove_file(&path);
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let (mut tracks, mut flows) = (BTreeMap::new(), BTreeMap::new());
+        for event in json["traceEvents"].as_array().expect("a list") {
+            let track = format!("{}/{}", event["pid"], event["tid"]);
+            // Microseconds with three decimals.
+            let ns =
+                |field: &str| (event[field].as_f64().expect("a number") * 1000.0).round() as u64;
+            match event["ph"].as_str().expect("a phase") {
+                "X" => {
+                    let name = event["name"].as_str().expect("a name");
+                    let slice = (ns("ts"), ns("ts") + ns("dur"), name);
+                    tracks.entry(track).or_insert_with(Vec::new).push(slice);
+                }
+                phase @ ("s" | "f") => {
+                    let id = event["id"].as_u64().expect("a number");
+                    let ends = flows.entry(id).or_insert_with(Vec::new);
+                    ends.push((phase, track, ns("ts")));
+                }
+                _ => {}
+            }
+        }
+        assert!(tracks.len() > 5 && flows.len() > 5, "{} {}", tracks.len(), flows.len());
+        tracks.iter_mut().for_each(|(track, slices)| check_nesting(track, slices));
+        for ends in flows.values() {
+            let [("s", track, from), ("f", other, to)] = ends.as_slice() else {
+                panic!("an arrow without an end: {ends:?}")
+            };
+            let slices = &tracks[track];
+            let begins = slices.iter().any(|slice| (slice.0, slice.1) == (*from, *to));
+            assert!(begins && track == other, "an arrow along no fault: {ends:?}");
+        }
+    }
+}

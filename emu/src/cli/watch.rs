@@ -6,7 +6,7 @@ use super::args::Args;
 use super::failure::Failure;
 use super::setup;
 use super::trace_args::TraceArgs;
-use crate::check::{self, Checker};
+use crate::check::{self, Checker, Checks};
 use crate::symbols::Symbols;
 use crate::trace::awareness::ProcReader;
 use crate::trace::courier::Courier;
@@ -55,7 +55,12 @@ pub fn tlb(args: &Args) -> Option<TlbWatch> {
 
 /// The checkers that the command line asks for.
 pub fn checker(args: &Args, kernel: &Path) -> Option<Checker> {
-    let wanted = args.trace.check?;
+    let mut wanted = args.trace.check.unwrap_or_default();
+    // A modelled TLB may hold stale entries.
+    wanted.tlb |= wants_tlb(args);
+    if wanted == Checks::default() {
+        return None;
+    }
     let symbols = read(kernel).and_then(|elf| Symbols::from_elf(&elf).ok());
     let reader = symbols.as_ref().and_then(ProcReader::from_symbols);
     Some(Checker::new(wanted, check::Kernel { symbols, reader }, args.smp, args.memory))

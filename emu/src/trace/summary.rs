@@ -238,12 +238,13 @@ impl Summary {
     }
 
     fn report_memory(&self, text: &mut String) -> std::fmt::Result {
-        if let Some(FreePages { start, least, end }) = self.free {
+        if let Some(FreePages { start, least, end, leak }) = self.free {
             let used = start.saturating_sub(end);
+            let leak = leak.map_or_else(String::new, |leak| format!(", leak {leak}"));
             writeln!(
                 text,
                 "\nFree pages: {start} at the start, {least} at least, {end} at the end \
-                 ({used} in use)"
+                 ({used} in use{leak})"
             )?;
         }
         if !self.misses.is_empty() {

@@ -80,6 +80,9 @@ pub struct FreePages {
     pub least: u64,
     /// At the end.
     pub end: u64,
+    /// How many fewer there are than before the first command, if every process since has ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub leak: Option<u64>,
 }
 
 #[cfg(test)]

@@ -375,7 +375,7 @@ mod tests {
                 at,
                 status: 0,
                 fault_traps: 21,
-                free: Some(FreePages { start: 3, least: 1, end: 2 }),
+                free: Some(FreePages { start: 3, least: 1, end: 2, leak: Some(0) }),
             },
         ];
         for record in records {

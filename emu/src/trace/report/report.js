@@ -182,7 +182,7 @@ function draw(root, data) {
       const name = group.length > 1 ? `${group.length} × ${p.name} (${key} to ${group[group.length - 1]})` : processName(key);
       const each = group.length > 1 ? " each" : "";
       const fate = p.killed ? `<b class="exit">killed by a fault</b>` : p.status !== null ? `exit ${p.status}` : "";
-      rows += `<div class="row"><span style="padding-left:${Math.min(depth, 12) * 14}px">${esc(name)}</span><span class="bar">${bar}</span><span>${number(p.faults)} fault${p.faults === 1 ? "" : "s"}, ${number(p.copied)} copied${each} ${fate}</span></div>`;
+      rows += `<div class="row"><span style="padding-left:${Math.min(depth, 12) * 14}px">${esc(name)}</span><span class="bar">${bar}</span><span>${number(p.faults)} fault${p.faults === 1 ? "" : "s"}, ${number(p.copied)} copied${each}${fate && ", " + fate}</span></div>`;
       family(children.get(key) || [], depth + 1);
     };
     // Brothers that are alike and childless take one row.

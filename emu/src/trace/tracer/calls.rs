@@ -74,6 +74,9 @@ impl Tracer {
             Box::new((self.moment(view), self.who(view), args))
         });
         let (number, retired) = (view.hart.x(17), view.hart.retired());
+        if number == Syscall::Fork as u64 {
+            self.leak.forks(key, self.free);
+        }
         self.calls.begin(key, Call { number, pc, satp, hart, retired, shown });
     }
 

@@ -28,10 +28,7 @@ impl Tracer {
                 let who = Who { pid: Some(a0 as i32), name, ..self.who(view) };
                 self.process_hint(view, who, |at, who| Record::Execed { at, who });
             }
-            Hint::Forked if self.kinds.proc => {
-                let (at, who, child) = (self.moment(view), self.who(view), a1 as i32);
-                self.emit(Record::Forked { at, who, child });
-            }
+            Hint::Forked => self.forked(view, a1 as i32),
             Hint::Exited => {
                 let who = Who { pid: Some(a0 as i32), ..self.who(view) };
                 self.exited(view, who, a1 as i32);
@@ -62,7 +59,7 @@ impl Tracer {
                 self.emit(Record::Mark { at, who, values: [a0, a1, a2] });
             }
             // Known from the traps themselves.
-            Hint::Forked | Hint::SyscallEntered | Hint::SyscallReturned => {}
+            Hint::SyscallEntered | Hint::SyscallReturned => {}
         }
     }
 

@@ -11,6 +11,7 @@ mod faults;
 mod frames;
 mod hints;
 mod infer;
+mod leak;
 mod on_hart;
 mod probes;
 mod probing;
@@ -25,6 +26,7 @@ use isa::trap::{Cause, Exception};
 use self::calls::Calls;
 use self::faults::OpenFaults;
 use self::frames::Run;
+use self::leak::Leak;
 use self::on_hart::OnHart;
 pub(crate) use self::probes::returns_of;
 use self::probes::{Probe, probes_of};
@@ -63,6 +65,7 @@ pub struct Tracer {
     open: OpenFaults,
     calls: Calls,
     run: Run,
+    leak: Leak,
     /// Calls of `kfree`: the stack pointer and the frame.
     freeing: Vec<(u64, u64)>,
     /// Calls of the copy functions by stack pointer.
@@ -97,6 +100,7 @@ impl Tracer {
             open: OpenFaults::default(),
             calls: Calls::new(harts),
             run: Run::default(),
+            leak: Leak::default(),
             freeing: Vec::new(),
             copying: QuickMap::default(),
             free: None,
@@ -121,7 +125,7 @@ impl Tracer {
         self.close_open();
         self.before = self.last;
         self.harts.fill_with(OnHart::default);
-        self.calls = Calls::new(self.harts.len());
+        (self.calls, self.leak) = (Calls::new(self.harts.len()), Leak::default());
         self.freeing.clear();
         self.copying.clear();
         (self.free, self.free_range, self.allocates) = (None, None, false);
@@ -155,7 +159,8 @@ impl Tracer {
         self.close_open();
         let (at, fault_traps) = (self.last, self.fault_traps);
         let range = self.free_range.zip(self.free);
-        let free = range.map(|((start, least), end)| FreePages { start, least, end });
+        let leak = self.free.and_then(|free| self.leak.missing(free));
+        let free = range.map(|((start, least), end)| FreePages { start, least, end, leak });
         self.emit(Record::End { at, status, fault_traps, free });
         self.outputs.finish()
     }
@@ -199,10 +204,19 @@ impl Tracer {
         known.unwrap_or_else(|| Arc::new(Place { pc, ..Place::default() }))
     }
 
+    fn forked(&mut self, view: &View, child: i32) {
+        self.leak.forked(child);
+        if self.kinds.proc {
+            let (at, who) = (self.moment(view), self.who(view));
+            self.emit(Record::Forked { at, who, child });
+        }
+    }
+
     /// A process ends: what it has open ends with it.
     fn exited(&mut self, view: &View, who: Who, status: i32) {
         let key = key_of(who.pid, who.satp);
         self.close_killed(key);
+        self.leak.exited(key);
         if let Some(call) = self.calls.end(key) {
             self.emit_call(call, None, None);
         }

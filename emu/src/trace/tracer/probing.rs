@@ -51,10 +51,7 @@ impl Tracer {
                 let who = self.who(view);
                 self.exited(view, who, a0 as i32);
             }
-            (Watched::Fork, _) if a0 as i32 > 0 && self.kinds.proc => {
-                let (at, who, child) = (self.moment(view), self.who(view), a0 as i32);
-                self.emit(Record::Forked { at, who, child });
-            }
+            (Watched::Fork, _) if a0 as i32 > 0 => self.forked(view, a0 as i32),
             (Watched::Exec, _) if a0 as i32 >= 0 && self.kinds.proc => {
                 let (at, who) = (self.moment(view), self.who(view));
                 self.emit(Record::Execed { at, who });
