@@ -142,6 +142,8 @@ impl Case {
             image.put(control + F + 8 * number as u64, value);
         }
         image.put(control + NEXT, next);
+        // The address whose low bits are zero is that of a full list.
+        image.put(control + TRAP, base + (TRAPS + 1) * PAGE - TRAP_SIZE);
         image.words(POOL * PAGE + POOL_INSTS, &self.insts);
         for (n, &pte) in self.ptes.iter().enumerate() {
             image.put(POOL * PAGE + POOL_PTES + 8 * n as u64, relocate(pte, base));

@@ -31,8 +31,12 @@ pub const CODE_PAGES: u64 = 2;
 pub const DATA: u64 = 16;
 /// How many.
 pub const DATA_PAGES: u64 = 8;
-/// The first page behind data; nobody's up to [`POOL`].
+/// The first page behind data; nobody's up to [`TRAPS`].
 pub const SPARE: u64 = DATA + DATA_PAGES;
+/// The first traps but for calls: cause, place and value of each, from the list's end downwards.
+pub const TRAPS: u64 = 29;
+/// Bytes of a trap in that list.
+pub const TRAP_SIZE: u64 = 32;
 /// Instructions and PTEs that streams store somewhere.
 pub const POOL: u64 = 30;
 /// What the handler repairs: addresses and values, ended by a zero.
@@ -62,8 +66,8 @@ pub const X: u64 = 0;
 pub const F: u64 = 0x300;
 /// Where each hart goes when it is lost.
 pub const END: u64 = 0x400;
-/// A hash of all traps.
-pub const LOG: u64 = 0x420;
+/// Where the next trap is written down: the end of the list at first.
+pub const TRAP: u64 = 0x440;
 /// Where the exit leads.
 pub const NEXT: u64 = 0x428;
 /// Registers at the exit.

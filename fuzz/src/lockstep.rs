@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use emu::bus::{Bus, BusConfig};
-use emu::console::{Flow, HostConsole, Idle};
+use emu::console::{BufferConsole, Flow, HostConsole, Idle};
 use emu::dev::uart16550::Uart;
 use emu::inspect::Inspect;
 use emu::jit::Engine;
@@ -35,6 +35,11 @@ pub fn machine(case: &Case, engine: Engine) -> Machine {
     let mut ram = Ram::new(MEMORY).expect("host memory for the guest's");
     let next = Case::entry(RAM, 0);
     ram.dma_write(RAM, &case.image(RAM, next)).expect("the region is in memory");
+    boot(case, ram, engine, RAM)
+}
+
+/// A machine whose harts start with the case at `base`.
+fn boot(case: &Case, ram: Ram, engine: Engine, base: u64) -> Machine {
     let config = MachineConfig {
         harts: case.harts,
         hardware_ad: case.hardware_ad,
@@ -45,8 +50,21 @@ pub fn machine(case: &Case, engine: Engine) -> Machine {
     };
     let bus = Bus::new(ram, BusConfig::new(case.harts));
     let mut machine = Machine::new(config, bus);
-    (0..case.harts).for_each(|hart| machine.set_entry(hart, Case::entry(RAM, hart), 0, 0));
+    (0..case.harts).for_each(|hart| machine.set_entry(hart, Case::entry(base, hart), 0, 0));
     machine
+}
+
+/// Runs a case to its end in the region at `base`; `last`, at `next`, is what the exit leads to.
+/// Why the machine stopped, and the region.
+pub fn leaves(case: &Case, base: u64, next: u64, last: &[u32], engine: Engine) -> (Stop, Vec<u8>) {
+    let mut ram = Ram::new(base - RAM + 2 * SUPERPAGE).expect("host memory for the guest's");
+    ram.dma_write(base, &case.image(base, next)).expect("the region is in memory");
+    let last: Vec<u8> = last.iter().flat_map(|word| word.to_le_bytes()).collect();
+    ram.dma_write(next, &last).expect("it is in memory");
+    let mut machine = boot(case, ram, engine, base);
+    let stop = machine.run(&mut BufferConsole::default());
+    let left = machine.sys.bus.ram.bytes(base, REGION).map(<[u8]>::to_vec);
+    (stop, left.unwrap_or_default())
 }
 
 /// Where two engines differ.

@@ -48,6 +48,13 @@ impl Stream<'_> {
         self.add(unit);
     }
 
+    /// A load from the pool. If it is refused QEMU finds zero, or else a table might be nowhere,
+    /// which QEMU takes for a page fault.
+    fn taken(&self, by: u8, load: Inst) -> Vec<Inst> {
+        let zero = (!self.ours()).then(|| i(Op::Addi, by, 0, 0));
+        zero.into_iter().chain([load]).collect()
+    }
+
     /// A change of a page table, with a fence or without.
     pub(crate) fn edit(&mut self) {
         let (by, ours) = (self.free(), self.ours());
@@ -65,14 +72,16 @@ impl Stream<'_> {
         };
         let from = POOL_PTE_COUNT * level + self.random.below(POOL_PTE_COUNT);
         let (table, pool) = (self.base(base), self.base(Base::Pool));
-        let mut unit = vec![i(Op::Ld, by, pool, 8 * from as i32)];
+        let mut unit = self.taken(by, i(Op::Ld, by, pool, 8 * from as i32));
         match self.random.below(10) {
             0 if ours => unit.push(s(Op::Sb, table, by, imm)),
             1 if ours => unit.push(s(Op::Sd, table, by, imm + 4)),
             2 if ours => unit.extend([s(Op::Sw, table, by, imm), s(Op::Sw, table, by, imm)]),
             3 => {
                 let op = self.random.of(&[Op::AmoxorD, Op::AmoswapD, Op::AmoorD, Op::AmoandD]);
-                let change = 1 << self.random.below(8);
+                // Neither W nor A go, for QEMU: see `generate::leaf`.
+                let bit = self.random.of(&[0, 4, 5, 7, 1, 2, 3, 6]);
+                let change = 1 << if ours { bit } else { bit & 5 };
                 let flags = [i(Op::Addi, by, 0, change), i(Op::Addi, by, 0, !change)];
                 unit.push(i(Op::Addi, ADDRESS, table, imm));
                 unit.extend(flags.into_iter().take(usize::from(op != Op::AmoswapD)));
@@ -98,7 +107,8 @@ impl Stream<'_> {
     pub(crate) fn patch(&mut self) {
         let by = self.free();
         let from = (4 * self.random.below(POOL_INST_COUNT) + POOL_INSTS) as i32 - POOL_PTES as i32;
-        let mut unit = vec![Word::Raw(encode(&i(Op::Lw, by, self.base(Base::Pool), from)))];
+        let load = self.taken(by, i(Op::Lw, by, self.base(Base::Pool), from));
+        let mut unit: Vec<Word> = load.iter().map(|inst| Word::Raw(encode(inst))).collect();
         let here = self.units.len();
         let to = if self.ours() {
             let near = here + self.random.below(6) as usize;
@@ -123,7 +133,7 @@ impl Stream<'_> {
     pub(crate) fn space(&mut self) {
         let by = self.free();
         let imm = (POOL_SATPS + 8 * self.random.below(4)) as i32 - POOL_PTES as i32;
-        let mut unit = vec![i(Op::Ld, by, self.base(Base::Pool), imm)];
+        let mut unit = self.taken(by, i(Op::Ld, by, self.base(Base::Pool), imm));
         unit.push(i(Op::Csrrw, self.free(), by, csr::SATP.into()));
         if !self.ours() || self.random.one_in(2) {
             unit.push(r(Op::SfenceVma, 0, 0, 0));

@@ -68,13 +68,16 @@ enum Task {
     Bench(bench::Options),
     /// Compare the engines on random streams of instructions (see `cargo xtask fuzz -- --help`).
     Fuzz {
-        /// Options: `--seed N`, `--runs N` or `--seconds N`, ...
+        /// Options: `--seed N`, `--runs N` or `--seconds N`, `--qemu`, ...
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
     /// Install what the guest's build needs, and say what was found.
     Setup,
 }
+
+/// What `cargo` needs to run the comparison of random streams.
+pub const FUZZ: [&str; 5] = ["run", "--quiet", "--package", "fuzz", "--"];
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().task {
@@ -85,10 +88,7 @@ fn main() -> ExitCode {
         Task::Grade(options) => grade::grade(&options),
         Task::Conformance(options) => conformance::conformance(&options),
         Task::Bench(options) => bench::bench(&options),
-        Task::Fuzz { options } => {
-            let fuzz = ["run", "--quiet", "--package", "fuzz", "--"];
-            cmd::run(cmd::cargo().args(fuzz).args(options))
-        }
+        Task::Fuzz { options } => cmd::run(cmd::cargo().args(FUZZ).args(options)),
         Task::Setup => toolchain::find().map(|found| println!("xtask: {found}")),
     };
     match outcome {

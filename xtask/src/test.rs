@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::grade::{self, Options};
-use crate::{Result, boot, cmd, guest};
+use crate::{FUZZ, Result, boot, cmd, guest};
 
 /// Tests that compare with GNU objdump, which not every machine has.
 const WITH_OBJDUMP: &str = "agree_with_objdump";
@@ -49,7 +49,7 @@ pub fn test(quick: bool) -> Result<()> {
     } else if cmd::which("qemu-system-riscv64").is_none() {
         left_out.push("guest tests on QEMU: qemu-system-riscv64 is not installed");
     } else {
-        step("guest tests on QEMU", on_qemu)?;
+        step("streams and guest tests on QEMU", on_qemu)?;
     }
     for reason in left_out {
         eprintln!("xtask: NOT RUN: {reason}");
@@ -67,6 +67,7 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// The same kernel and image must pass on QEMU.
 fn on_qemu() -> Result<()> {
+    cmd::run(cmd::cargo().args(FUZZ).args(["--qemu", "--runs", "500"]))?;
     let guest = guest::build(false, false)?;
     let tests = "usertests -q";
     for harts in [1, 3] {
