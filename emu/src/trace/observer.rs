@@ -86,6 +86,7 @@ impl<const EVERY: bool, const CHECK: bool> Watch for Observer<EVERY, CHECK> {
         if let Some(checker) = &self.checker {
             match (checker.found(), checker.unreported()) {
                 (0, _) => eprintln!("emu: the checkers found nothing wrong"),
+                (1, _) => eprintln!("emu: the checkers found one mistake"),
                 (found, 0) => eprintln!("emu: the checkers found {found} mistakes"),
                 (found, more) => eprintln!(
                     "emu: the checkers found {found} mistakes, {more} of them like the others"
