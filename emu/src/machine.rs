@@ -213,11 +213,12 @@ impl<E: Events> Machine<E> {
             hart.reservation = None;
         }
         self.sys.sync_memory();
-        if let Some(native) = &mut self.sys.native
-            && native.full()
-        {
-            self.sys.code.drop_all(&mut self.sys.bus.ram);
-            native.reset();
+        if let Some(native) = &mut self.sys.native {
+            native.between_turns(self.insns);
+            if native.full() {
+                self.sys.code.drop_all(&mut self.sys.bus.ram);
+                native.reset();
+            }
         }
         self.sys.code.collect(&mut self.sys.bus.ram);
         if hart.code_epoch != self.sys.code.epoch {

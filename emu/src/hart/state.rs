@@ -68,6 +68,8 @@ pub struct Context {
     pub probe: usize,
     /// Does many rounds of a loop at once.
     pub bulk: usize,
+    /// Makes an access look into the fast TLB at once.
+    pub go_direct: usize,
     /// The table of jumps.
     pub jumps: usize,
 }
@@ -200,6 +202,7 @@ impl Hart {
                 rare: 0,
                 probe: 0,
                 bulk: 0,
+                go_direct: 0,
                 jumps: 0,
             },
             csr: Csrs::default(),

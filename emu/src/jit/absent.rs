@@ -25,6 +25,11 @@ impl Translator {
         match *self {}
     }
 
+    /// To be called between turns.
+    pub fn between_turns(&mut self, _retired: u64) {
+        match *self {}
+    }
+
     /// Forgets all code.
     pub fn reset(&mut self) {
         match *self {}

@@ -10,12 +10,13 @@ use std::mem::offset_of;
 use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Shift, Width::*};
+use super::site::Site;
 use super::stubs::{SPACE, context, host, saved_x, width};
 use super::translate::{Away, Emit, Source};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::Space;
-use crate::mmu::memo::{Memo, Memos, Slot};
+use crate::mmu::memo::{Memo, Memos};
 use crate::mmu::tlb::{ENTRIES, Entry};
 
 /// Most bytes from the first to the last of accesses that share a comparison.
@@ -138,6 +139,7 @@ impl Emit<'_> {
             Place::At(SPACE, (memos + usize::from(slot.number) * size_of::<Memo>() + offset) as i32)
         };
         let base = host(group.insts[0].rs1);
+        let head = self.asm.here();
         // How far into the page the accesses begin.
         let into = match base {
             Some(_) => {
@@ -166,8 +168,8 @@ impl Emit<'_> {
                 },
             );
         }
-        let (index, back) = (self.index, self.asm.here());
-        self.away.push(Away::Page { refused, other, slot, index, back });
+        let site = Site::new(slot, self.block, self.index, head, self.asm.here());
+        self.away.push(Away::Page { refused, other, site });
         if group.kind.float && !group.kind.store {
             self.float_is_dirty();
         }
@@ -175,26 +177,39 @@ impl Emit<'_> {
     }
 
     /// Emits what accesses do whose page is another one than they remember.
-    pub(super) fn other_page(
-        &mut self,
-        refused: Vec<Label>,
-        other: Label,
-        slot: Slot,
-        start: usize,
-    ) {
+    pub(super) fn other_page(&mut self, refused: Vec<Label>, other: Label, mut site: Site) {
+        let (start, back) = (site.index, site.back);
         let Some(group) = Group::first(&self.block.insts()[start..]) else { return };
+        site.other = self.asm.here();
         self.asm.bind(other);
         self.address(group.insts[0].rs1, group.low);
-        self.asm.mov_imm(Reg::Rax, u64::from(slot.number) << 16 | u64::from(slot.limit));
+        let site = self.sites.add(site);
+        self.asm.mov_imm(Reg::Rax, site);
         self.asm.call(self.stubs.remember[usize::from(group.kind.store)]);
         let nowhere = self.asm.jump_if_later(Cond::Ne);
+        self.transfers(&group);
+        self.asm.jump(back);
+        refused.into_iter().chain([nowhere]).for_each(|label| self.asm.bind(label));
+        self.one_by_one(start, group.insts.len());
+        self.asm.jump(back);
+    }
+
+    /// Emits what the accesses of a site do when they look into the fast TLB at once.
+    pub(super) fn direct(&mut self, site: &Site) {
+        let Some(group) = Group::first(&self.block.insts()[site.index..]) else { return };
+        self.address(group.insts[0].rs1, group.low);
+        let (store, size) = (group.kind.store, group.kind.size);
+        let slow = find_page(&mut self.asm, store, size, (group.length - size) as i32);
+        self.transfers(&group);
+        self.asm.jump(site.back);
+        slow.into_iter().for_each(|label| self.asm.bind_to(label, site.other));
+    }
+
+    /// The accesses of a group; rdx has the host address of the lowest.
+    fn transfers(&mut self, group: &Group<'_>) {
         for inst in group.insts {
             self.transfer(inst, pointed(inst.imm - group.low));
         }
-        let done = self.asm.jump_later();
-        refused.into_iter().chain([nowhere]).for_each(|label| self.asm.bind(label));
-        self.one_by_one(start, group.insts.len());
-        self.asm.bind(done);
     }
 
     /// Emits an atomic operation; returns whether it is one that is emitted here.

@@ -58,6 +58,23 @@ impl Buffer {
         self.writable[at..at + 4].copy_from_slice(&distance.to_le_bytes());
     }
 
+    /// Puts a jump to `target` at the address `at`; returns what was there, unless it was a jump.
+    pub fn put_jump(&mut self, at: u64, target: u64) -> Option<[u8; 5]> {
+        const JUMP: u8 = 0xe9;
+        let offset = self.offset(at) as usize;
+        let mut old = [0; 5];
+        old.copy_from_slice(&self.writable[offset..offset + 5]);
+        self.writable[offset] = JUMP;
+        self.patch(offset as u32 + 1, target);
+        (old[0] != JUMP).then_some(old)
+    }
+
+    /// Writes code at the address `at`.
+    pub fn write(&mut self, at: u64, code: &[u8]) {
+        let offset = self.offset(at) as usize;
+        self.writable[offset..offset + code.len()].copy_from_slice(code);
+    }
+
     /// Whether there may be too little room for another block.
     pub fn full(&self) -> bool {
         self.used + RESERVE > SIZE

@@ -2,7 +2,7 @@
 
 use isa::{Inst, Op};
 
-use super::asm::{Alu, Bit, Cond, Place, Reg, Shift, Width, Width::*};
+use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
 use super::stubs::{context, host};
 use super::translate::{Emit, Source};
 use crate::hart::state::SINK;
@@ -224,27 +224,37 @@ impl Emit<'_> {
     }
 
     fn alu(&mut self, i: &Inst, w: Width, op: Alu) {
-        let commutes = op != Alu::Sub;
+        if op == Alu::And && (i.rs1 == 0 || i.rs2 == 0) {
+            return self.constant(i.rd, 0);
+        }
+        self.binary(i, w, op != Alu::Sub, |asm, to, from| asm.alu(w, op, to, from));
+    }
+
+    /// An operation of two operands that leaves the first as it is if the second is zero.
+    fn binary(&mut self, i: &Inst, w: Width, commutes: bool, op: impl Fn(&mut Asm, Reg, Place)) {
         let (mut a, mut b) = (i.rs1, i.rs2);
         if commutes && (a == 0 || host(b).is_some() && host(b) == host(i.rd)) {
             (a, b) = (b, a);
         }
         let clobbers = host(b).is_some() && host(b) == host(i.rd) && a != b;
         let to = if clobbers { Reg::Rax } else { self.target(i.rd) };
-        match self.source(b) {
-            Source::Zero if op == Alu::And => return self.constant(i.rd, 0),
-            Source::Zero => self.load_x(w, to, a),
-            Source::Place(b) => {
-                self.load_x(w, to, a);
-                self.asm.alu(w, op, to, b);
-            }
+        self.load_low(w, to, a);
+        if let Source::Place(b) = self.source(b) {
+            op(&mut self.asm, to, b);
         }
         self.put_wide(w, i.rd, to);
     }
 
+    /// Guest register `number`, moved to `to`; what is above the width does not matter.
+    fn load_low(&mut self, w: Width, to: Reg, number: u8) {
+        if host(number) != Some(to) {
+            self.load_x(w, to, number);
+        }
+    }
+
     fn shift_imm(&mut self, i: &Inst, w: Width, op: Shift) {
         let to = self.target(i.rd);
-        self.load_x(w, to, i.rs1);
+        self.load_low(w, to, i.rs1);
         let by = i.imm as u8 & if w == W64 { 63 } else { 31 };
         if by != 0 {
             self.asm.shift_imm(w, op, to, by);
@@ -280,12 +290,10 @@ impl Emit<'_> {
     }
 
     fn multiply(&mut self, i: &Inst, w: Width) {
-        self.load_x(w, Reg::Rax, i.rs1);
-        match self.source(i.rs2) {
-            Source::Zero => return self.constant(i.rd, 0),
-            Source::Place(b) => self.asm.imul(w, Reg::Rax, b),
+        if i.rs1 == 0 || i.rs2 == 0 {
+            return self.constant(i.rd, 0);
         }
-        self.put_wide(w, i.rd, Reg::Rax);
+        self.binary(i, w, true, |asm, to, from| asm.imul(w, to, from));
     }
 
     fn multiply_high(&mut self, i: &Inst, signed: bool) {

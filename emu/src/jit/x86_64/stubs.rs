@@ -10,6 +10,7 @@ use isa::paging::PAGE_SHIFT;
 
 use super::access::find_page;
 use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
+use super::site::{SOON, STRIKES, Site};
 use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
@@ -77,8 +78,8 @@ pub struct Stubs {
     /// a store, and the logarithm of the size. Clobbers rax, and rdx in any case.
     pub within_page: [[u64; 4]; 2],
     /// To be called: makes the virtual address in rdx a host address if the fast TLB has its page,
-    /// and remembers that; the zero flag tells. rax: number of the memo, in the upper half, and its
-    /// limit. By whether it is a store. Clobbers rax, and rdx in any case.
+    /// and remembers that; the zero flag tells. rax: the address of the [`Site`]. By whether it is a
+    /// store. Clobbers rax, and rdx in any case.
     pub remember: [u64; 2],
     /// To be called: does many rounds of the loop rdx, of which rax tells what it does.
     pub bulk: u64,
@@ -209,6 +210,37 @@ fn emit_within_page(asm: &mut Asm, store: bool, size: i32) -> u64 {
     address
 }
 
+/// A field of the site that rsi points at.
+fn site(offset: usize) -> Place {
+    Place::At(Reg::Rsi, offset as i32)
+}
+
+/// Lets the site that rsi points at remember no more if it misses too often. Clobbers rax.
+fn count_miss(asm: &mut Asm) {
+    let strikes = site(offset_of!(Site, strikes));
+    let missed = site(offset_of!(Site, missed));
+    asm.mov(W32, Reg::Rax, missed);
+    asm.store(W32, missed, BUDGET);
+    asm.alu(W32, Alu::Sub, Reg::Rax, BUDGET);
+    asm.alu_imm(W32, Alu::Cmp, Reg::Rax, SOON);
+    let soon = asm.jump_if_later(Cond::B);
+    asm.store_imm(W32, strikes, 0);
+    let calm = asm.jump_later();
+    asm.bind(soon);
+    asm.alu_imm(W32, Alu::Add, strikes, 1);
+    asm.alu_imm(W32, Alu::Cmp, strikes, STRIKES);
+    let bearable = asm.jump_if_later(Cond::B);
+    asm.store_imm(W32, strikes, 0);
+    // Three registers were pushed before, and the return address: with these, a multiple of 16.
+    let saved = [Reg::Rcx, Reg::Rdx, Reg::Rsi, Reg::Rdi, Reg::R8, Reg::R9, Reg::R10, Reg::R11];
+    saved.into_iter().for_each(|reg| asm.push(reg));
+    asm.mov(W64, Reg::Rdi, context!(cpu));
+    asm.call_place(context!(go_direct));
+    saved.into_iter().rev().for_each(|reg| asm.pop(reg));
+    asm.bind(calm);
+    asm.bind(bearable);
+}
+
 fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     const SHIFT: u8 = size_of::<Memo>().trailing_zeros() as u8;
     const { assert!(size_of::<Memo>() == 1 << SHIFT) };
@@ -227,10 +259,11 @@ fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     // rdx is the host address, rdi the virtual one. The place in the page is that of both.
     asm.mov(W32, Reg::Rax, Reg::Rdi);
     asm.alu_imm(W32, Alu::And, Reg::Rax, PAGE_SIZE as i32 - 1);
-    asm.movzx16(Reg::Rcx, Reg::Rsi);
+    asm.mov(W32, Reg::Rcx, site(offset_of!(Site, limit)));
     asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rcx);
     failed.push(asm.jump_if_later(Cond::Ae));
-    asm.shift_imm(W32, Shift::Shr, Reg::Rsi, 16);
+    count_miss(asm);
+    asm.mov(W32, Reg::Rsi, site(offset_of!(Site, slot)));
     asm.mov(W32, Reg::Rax, Reg::Rsi);
     asm.shift_imm(W32, Shift::Shl, Reg::Rsi, SHIFT);
     asm.alu_imm(W64, Alu::Cmp, memo(offset_of!(Memo, limit)), 0);

@@ -10,11 +10,12 @@ use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Width, Width::*};
 use super::bulk::{Bulk, LEAST};
+use super::site::{Site, Sites};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
 use crate::exec::code::{Block, FENCE, HINT};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
-use crate::mmu::memo::{Slot, Slots};
+use crate::mmu::memo::Slots;
 
 /// What the host's processor has beyond the base instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -80,12 +81,8 @@ pub(super) enum Away {
         refused: Vec<Label>,
         /// The jump that is taken for other pages.
         other: Label,
-        /// What is remembered.
-        slot: Slot,
-        /// The first one.
-        index: usize,
-        /// Where the code goes on.
-        back: u64,
+        /// Where and what they are.
+        site: Site,
     },
 }
 
@@ -95,6 +92,7 @@ pub(super) struct Emit<'a> {
     pub(super) features: Features,
     pub(super) stubs: &'a Stubs,
     pub(super) slots: &'a mut Slots,
+    pub(super) sites: &'a mut Sites,
     pub(super) block: &'a Block,
     /// The block's start in its page.
     start: i32,
@@ -123,7 +121,7 @@ impl<'a> Emit<'a> {
     pub(super) fn new(
         block: &'a Block,
         stubs: &'a Stubs,
-        slots: &'a mut Slots,
+        (slots, sites): (&'a mut Slots, &'a mut Sites),
         host: &Host,
         (base, origin): (u64, u32),
     ) -> Emit<'a> {
@@ -132,6 +130,7 @@ impl<'a> Emit<'a> {
             features: host.features,
             stubs,
             slots,
+            sites,
             block,
             start: (block.pa % PAGE_SIZE) as i32,
             origin,
@@ -242,10 +241,7 @@ impl<'a> Emit<'a> {
                     self.call_rare(index);
                     self.asm.jump(back);
                 }
-                Away::Page { refused, other, slot, index, back } => {
-                    self.other_page(refused, other, slot, index);
-                    self.asm.jump(back);
-                }
+                Away::Page { refused, other, site } => self.other_page(refused, other, site),
             }
         }
         for (label, target) in std::mem::take(&mut self.links) {

@@ -3,6 +3,7 @@
 use super::asm::Asm;
 use super::buffer::Buffer;
 use super::bulk::Bulk;
+use super::site::{Site, Sites};
 use super::stubs::{Guest, Stubs};
 use super::translate::{Emit, Features, Host, MAX_REFUSED};
 
@@ -31,6 +32,7 @@ pub struct Translator {
     loops: Vec<Box<Bulk>>,
     /// Memos for the accesses of more code.
     slots: Slots,
+    sites: Sites,
 }
 
 impl Translator {
@@ -56,8 +58,8 @@ impl Translator {
         let untranslated = super::stubs::emit_untranslated(&mut asm, stubs.leave);
         buffer.add(&asm.code);
         let fixed = buffer.used();
-        let (loops, slots) = (Vec::new(), Slots::default());
-        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops, slots })
+        let (loops, slots, sites) = (Vec::new(), Slots::default(), Sites::default());
+        Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops, slots, sites })
     }
 
     /// The code of a block, once it was executed often enough.
@@ -83,12 +85,37 @@ impl Translator {
         let origin = self.buffer.offset(base);
         let bulk = if block.probed { None } else { Bulk::of(block.insts()).map(Box::new) };
         let place = (base, origin);
-        let mut emit = Emit::new(block, &self.stubs, &mut self.slots, &self.host, place);
+        let learn = (&mut self.slots, &mut self.sites);
+        let mut emit = Emit::new(block, &self.stubs, learn, &self.host, place);
         emit.block(bulk.as_deref());
         self.buffer.add(&emit.asm.code);
         self.loops.extend(bulk);
         block.native.set(base);
         Some(base)
+    }
+
+    /// A site remembers no more for some time. Its code is being executed.
+    fn go_direct(&mut self, site: &mut Site) {
+        if site.direct == 0 {
+            if self.buffer.full() {
+                return;
+            }
+            // SAFETY: the block's code is being executed, so that it exists.
+            let block = unsafe { &*site.block };
+            let place = (self.buffer.next(), 0);
+            let learn = (&mut self.slots, &mut self.sites);
+            let mut emit = Emit::new(block, &self.stubs, learn, &self.host, place);
+            emit.direct(site);
+            let code = emit.asm.code;
+            self.buffer.add(&code);
+            site.direct = place.0;
+        }
+        self.sites.go_direct(site, &mut self.buffer);
+    }
+
+    /// To be called between turns, when `retired` instructions were executed.
+    pub fn between_turns(&mut self, retired: u64) {
+        self.sites.try_again(retired, &mut self.buffer);
     }
 
     /// Where jumps to a block lead: to its code, or out.
@@ -113,6 +140,7 @@ impl Translator {
     pub fn reset(&mut self) {
         self.buffer.truncate(self.fixed);
         self.loops.clear();
+        self.sites.clear();
     }
 }
 
@@ -148,6 +176,15 @@ unsafe extern "sysv64" fn rare<E: Events>(
     let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
     let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
     u32::from(cpu.rare(block, index as usize, start))
+}
+
+/// Makes a site look into the fast TLB at once.
+unsafe extern "sysv64" fn go_direct<E: Events>(raw: *mut Raw<E>, site: *mut Site) {
+    // SAFETY: as in `rare`; sites are kept as long as their code.
+    let (cpu, site) = unsafe { ((*raw).cpu(), &mut *site) };
+    if let Some(native) = cpu.sys.native.as_mut() {
+        native.go_direct(site);
+    }
 }
 
 /// Does many rounds of the loop `block` at once, if possible.
@@ -203,6 +240,7 @@ impl<E: Events> Cpu<'_, E> {
             (*context).rare = rare::<E> as *const () as usize;
             (*context).probe = probe::<E> as *const () as usize;
             (*context).bulk = bulk::<E> as *const () as usize;
+            (*context).go_direct = go_direct::<E> as *const () as usize;
             (*context).jumps = (*hart).jumps.address();
             context
         };

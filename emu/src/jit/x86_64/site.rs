@@ -1,0 +1,95 @@
+//! The places of translated code that access memory, and what they learn.
+//!
+//! An access remembers the page that it went to, which nearly always is the page that it goes to
+//! next. Where it is not, as in a walk through a large structure, remembering costs more than it
+//! saves: such a place is made to look into the fast TLB at once, for some time.
+
+use super::buffer::Buffer;
+use crate::exec::code::Block;
+use crate::mmu::memo::Slot;
+
+/// Two misses with fewer instructions between them speak against remembering.
+pub const SOON: i32 = 128;
+/// So many such misses in a row do.
+pub const STRIKES: i32 = 16;
+/// After so many instructions, as a power of two, every place may try again.
+const PERIOD: u32 = 26;
+
+/// A load or store, or several that are done together. Translated code knows the fields.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Site {
+    /// What it remembers: the memo's number and limit.
+    pub slot: u32,
+    /// Where accesses have to begin in the page to end there.
+    pub limit: u32,
+    /// The low half of the budget when it last went to another page.
+    pub missed: i32,
+    /// Such misses that came soon after another.
+    pub strikes: i32,
+    /// The block that it is in, while that exists.
+    pub block: *const Block,
+    /// Its first instruction in the block.
+    pub index: usize,
+    /// Where its code begins.
+    pub head: u64,
+    /// Where what follows it begins.
+    pub back: u64,
+    /// Where its code for other pages begins.
+    pub other: u64,
+    /// Its code that looks into the fast TLB at once, or zero.
+    pub direct: u64,
+}
+
+impl Site {
+    /// The site at `index` of `block`, whose code is from `head` to `back`.
+    pub fn new(slot: Slot, block: *const Block, index: usize, head: u64, back: u64) -> Site {
+        let (slot, limit) = (slot.number.into(), slot.limit.into());
+        let (missed, strikes) = (0, 0);
+        Site { slot, limit, missed, strikes, block, index, head, back, other: 0, direct: 0 }
+    }
+}
+
+/// All sites, and which of them look into the fast TLB at once.
+#[derive(Debug, Default)]
+pub struct Sites {
+    /// Translated code points at them.
+    #[expect(clippy::vec_box, reason = "they must stay where they are")]
+    all: Vec<Box<Site>>,
+    /// Where the code of those begins that do, and what was there before.
+    direct: Vec<(u64, [u8; 5])>,
+    /// The period of the last retrial.
+    period: u64,
+}
+
+impl Sites {
+    /// Adds one, and says where it is.
+    pub fn add(&mut self, site: Site) -> u64 {
+        let site = Box::new(site);
+        let address = std::ptr::from_ref(&*site).expose_provenance();
+        self.all.push(site);
+        address as u64
+    }
+
+    /// From now on a site does what `site.direct` says.
+    pub fn go_direct(&mut self, site: &Site, buffer: &mut Buffer) {
+        let old = buffer.put_jump(site.head, site.direct);
+        self.direct.extend(old.map(|old| (site.head, old)));
+    }
+
+    /// Lets sites try again when it is time; `retired` instructions were executed.
+    pub fn try_again(&mut self, retired: u64, buffer: &mut Buffer) {
+        if self.period != retired >> PERIOD {
+            self.period = retired >> PERIOD;
+            for (head, code) in self.direct.drain(..) {
+                buffer.write(head, &code);
+            }
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.direct.clear();
+    }
+}
