@@ -9,9 +9,9 @@ use isa::paging::PAGE_SIZE;
 
 /// Memos of each size, as a power of two, for loads; there are as many for stores. Compiled code
 /// has most accesses of 4 and 8 bytes; greater sizes are groups of accesses.
-const SLOTS: [usize; CLASSES] = [64, 64, 256, 256, 128, 64, 64, 64, 64];
-/// Sizes, from one byte to 256.
-const CLASSES: usize = 9;
+const SLOTS: [usize; CLASSES] = [64, 64, 256, 256, 128, 64, 64, 64, 64, 64, 64, 64];
+/// Sizes, from one byte to 2048.
+const CLASSES: usize = 12;
 /// Memos for loads, or for stores.
 const HALF: usize = {
     let (mut sum, mut class) = (0, 0);
@@ -51,7 +51,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// A memo for an access of `length` bytes, 256 at most.
+    /// A memo for an access of `length` bytes, 2048 at most.
     pub fn next(&mut self, store: bool, length: u64) -> Slot {
         let class = length.next_power_of_two().trailing_zeros() as usize;
         let next = &mut self.next[usize::from(store)][class];
@@ -133,7 +133,7 @@ mod tests {
         let mut classes = std::collections::HashMap::new();
         for _ in 0..1000 {
             for store in [false, true] {
-                for length in [1, 2, 4, 8, 12, 16, 32, 40, 64, 100, 128, 200, 256] {
+                for length in [1, 2, 4, 8, 12, 16, 32, 40, 64, 100, 128, 200, 256, 2048] {
                     let slot = slots.next(store, length);
                     let room = PAGE_SIZE - u64::from(slot.limit);
                     assert!((length - 1..2 * length).contains(&room), "{length}: {room}");

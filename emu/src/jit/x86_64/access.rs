@@ -16,7 +16,7 @@ use super::translate::{Away, Emit, Source};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::Space;
-use crate::mmu::memo::{Memo, Memos};
+use crate::mmu::memo::{Memo, Memos, Slot};
 use crate::mmu::tlb::{ENTRIES, Entry};
 
 /// Most bytes from the first to the last of accesses that share a comparison.
@@ -40,7 +40,7 @@ impl Kind {
     }
 
     /// That of a load or store.
-    fn of_any(op: Op) -> Option<Kind> {
+    pub(super) fn of_any(op: Op) -> Option<Kind> {
         let (store, size, float) = match op {
             Op::Lb | Op::Lbu => (false, 1, false),
             Op::Lh | Op::Lhu => (false, 2, false),
@@ -95,6 +95,12 @@ impl<'a> Group<'a> {
     }
 }
 
+/// A field of a memo of the present space.
+pub(super) fn memo(slot: Slot, offset: usize) -> Place {
+    let memos = offset_of!(Space, memos) + offset_of!(Memos, memos);
+    Place::At(SPACE, (memos + usize::from(slot.number) * size_of::<Memo>() + offset) as i32)
+}
+
 /// Memory that many bytes from where rdx points.
 fn pointed(displacement: i32) -> Place {
     Place::At(Reg::Rdx, displacement)
@@ -133,11 +139,32 @@ impl Emit<'_> {
     pub(super) fn accesses(&mut self, insts: &[Inst]) -> usize {
         let Some(group) = Group::first(insts) else { return 0 };
         let refused = if group.kind.float { self.float_is_on() } else { Vec::new() };
+        let known = self.in_rounds.as_ref();
+        let known = known.and_then(|rounds| rounds.memo(group.insts[0].rs1, group.kind.store));
+        if let Some(slot) = known {
+            self.by_memo(&group, slot);
+            self.otherwise_rare(refused);
+        } else {
+            self.checked(&group, refused);
+        }
+        if group.kind.float && !group.kind.store {
+            self.float_is_dirty();
+        }
+        group.insts.len()
+    }
+
+    /// Emits accesses that need no check.
+    fn by_memo(&mut self, group: &Group<'_>, slot: Slot) {
+        self.asm.mov(W64, Reg::Rdx, memo(slot, offset_of!(Memo, addend)));
+        if host(group.insts[0].rs1).is_none() {
+            self.asm.alu(W64, Alu::Add, Reg::Rdx, saved_x(group.insts[0].rs1));
+        }
+        self.by_addend(group);
+    }
+
+    /// Emits accesses that go to the page they remember, or look further.
+    fn checked(&mut self, group: &Group<'_>, mut refused: Vec<Label>) {
         let slot = self.slots.next(group.kind.store, group.length);
-        let memo = |offset: usize| {
-            let memos = offset_of!(Space, memos) + offset_of!(Memos, memos);
-            Place::At(SPACE, (memos + usize::from(slot.number) * size_of::<Memo>() + offset) as i32)
-        };
         let base = host(group.insts[0].rs1);
         let head = self.asm.here();
         // How far into the page the accesses begin.
@@ -152,28 +179,32 @@ impl Emit<'_> {
                 Reg::Rax
             }
         };
-        self.asm.alu(W64, Alu::Sub, into, memo(offset_of!(Memo, page)));
-        self.asm.alu(W64, Alu::Cmp, into, memo(offset_of!(Memo, limit)));
+        self.asm.alu(W64, Alu::Sub, into, memo(slot, offset_of!(Memo, page)));
+        self.asm.alu(W64, Alu::Cmp, into, memo(slot, offset_of!(Memo, limit)));
         let other = self.asm.jump_if_later(Cond::Ae);
         match base {
-            Some(_) => self.asm.mov(W64, Reg::Rdx, memo(offset_of!(Memo, addend))),
-            None => self.asm.alu(W64, Alu::Add, Reg::Rdx, memo(offset_of!(Memo, addend))),
+            Some(_) => self.asm.mov(W64, Reg::Rdx, memo(slot, offset_of!(Memo, addend))),
+            None => self.asm.alu(W64, Alu::Add, Reg::Rdx, memo(slot, offset_of!(Memo, addend))),
         }
-        for inst in group.insts {
-            self.transfer(
-                inst,
-                match base {
-                    Some(base) => Place::Indexed(base, Reg::Rdx, 0, inst.imm),
-                    None => pointed(inst.imm),
-                },
-            );
+        self.by_addend(group);
+        if self.in_rounds.is_some() {
+            refused.push(other);
+            return self.otherwise_rare(refused);
         }
         let site = Site::new(slot, self.block, self.index, head, self.asm.here());
         self.away.push(Away::Page { refused, other, site });
-        if group.kind.float && !group.kind.store {
-            self.float_is_dirty();
+    }
+
+    /// The accesses of a group; rdx has what to add to the base, if that is in a register, or else
+    /// their sum.
+    fn by_addend(&mut self, group: &Group<'_>) {
+        for inst in group.insts {
+            let place = match host(inst.rs1) {
+                Some(base) => Place::Indexed(base, Reg::Rdx, 0, inst.imm),
+                None => pointed(inst.imm),
+            };
+            self.transfer(inst, place);
         }
-        group.insts.len()
     }
 
     /// Emits what accesses do whose page is another one than they remember.

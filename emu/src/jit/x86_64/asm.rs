@@ -82,15 +82,41 @@ pub enum Bit {
 #[repr(u8)]
 pub enum Cond {
     O = 0,
+    No = 1,
     B = 2,
     Ae = 3,
     E = 4,
     Ne = 5,
+    Be = 6,
     A = 7,
     P = 10,
+    Np = 11,
     L = 12,
     Ge = 13,
+    Le = 14,
     G = 15,
+}
+
+impl Cond {
+    /// The condition that holds when this one does not.
+    pub fn inverse(self) -> Cond {
+        match self {
+            Cond::O => Cond::No,
+            Cond::No => Cond::O,
+            Cond::B => Cond::Ae,
+            Cond::Ae => Cond::B,
+            Cond::E => Cond::Ne,
+            Cond::Ne => Cond::E,
+            Cond::A => Cond::Be,
+            Cond::Be => Cond::A,
+            Cond::P => Cond::Np,
+            Cond::Np => Cond::P,
+            Cond::L => Cond::Ge,
+            Cond::Ge => Cond::L,
+            Cond::G => Cond::Le,
+            Cond::Le => Cond::G,
+        }
+    }
 }
 
 /// A jump whose target is not known yet: where its distance is.

@@ -7,6 +7,7 @@ mod buffer;
 mod bulk;
 mod floating;
 mod integer;
+mod rounds;
 mod site;
 mod stubs;
 mod system;

@@ -10,6 +10,7 @@ use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Width, Width::*};
 use super::bulk::{Bulk, LEAST};
+use super::rounds::{Rounds, condition};
 use super::site::{Site, Sites};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
 use crate::exec::code::{Block, FENCE, HINT};
@@ -84,6 +85,35 @@ pub(super) enum Away {
         /// Where and what they are.
         site: Site,
     },
+    /// The accesses of some rounds would go to another page than is remembered.
+    Range {
+        /// The jump that is taken then.
+        other: Label,
+        /// What is remembered, and where that is checked.
+        site: Site,
+        /// Where the accesses begin: a register and a displacement.
+        base: u8,
+        /// The displacement.
+        low: i32,
+        /// They are stores.
+        store: bool,
+    },
+    /// An instruction of several rounds is left to the ordinary code.
+    Ordinary {
+        /// The jumps that lead there.
+        from: Vec<Label>,
+        /// Which one.
+        index: usize,
+        /// What was paid for later rounds.
+        refund: i32,
+    },
+    /// A loop ends before the last of several rounds.
+    End {
+        /// The jump that is taken then.
+        ends: Label,
+        /// What was paid for later rounds.
+        refund: i32,
+    },
 }
 
 /// A block in translation.
@@ -101,8 +131,15 @@ pub(super) struct Emit<'a> {
     /// The instruction in translation.
     pub(super) index: usize,
     pub(super) away: Vec<Away>,
+    /// Several rounds of the block are in translation, not its ordinary code.
+    pub(super) in_rounds: Option<Rounds>,
+    /// What was paid for later rounds.
+    pub(super) refund: i32,
+    /// Where the ordinary code begins, and each instruction in it.
+    pub(super) ordinary: u64,
+    places: Vec<u64>,
     /// Jumps within the page, with the target's place in it: to be linked when they are taken.
-    links: Vec<(Label, i32)>,
+    pub(super) links: Vec<(Label, i32)>,
     /// Branches that leave the page, with the target counted from its start.
     far: Vec<(Label, i32)>,
     /// An earlier instruction of the block made sure that floating point is on.
@@ -136,6 +173,10 @@ impl<'a> Emit<'a> {
             origin,
             index: 0,
             away: Vec::new(),
+            in_rounds: None,
+            refund: 0,
+            ordinary: 0,
+            places: Vec::new(),
             links: Vec::new(),
             far: Vec::new(),
             float_on: false,
@@ -151,15 +192,14 @@ impl<'a> Emit<'a> {
         let count = self.block.count as i32;
         if let Some(bulk) = bulk {
             self.many_rounds(bulk);
+        } else if !self.block.probed {
+            self.rounds();
         }
         let poor = self.pay(count);
         let insts = self.block.insts();
         while self.index < insts.len() {
-            let rest = &insts[self.index..];
-            let mut done = self.accesses(rest);
-            if done == 0 {
-                done = self.extension(rest);
-            }
+            self.places.resize(self.index + 1, self.asm.here());
+            let done = self.together(&insts[self.index..]);
             if done == 0 {
                 self.inst(&insts[self.index]);
             }
@@ -175,6 +215,19 @@ impl<'a> Emit<'a> {
             }
             self.leave_at(0, self.start);
         }
+    }
+
+    /// Emits what `insts` begin with, as far as it can be done together; returns how many
+    /// instructions that is, none if the first is not about computation and memory alone.
+    pub(super) fn together(&mut self, insts: &[Inst]) -> usize {
+        let mut done = self.accesses(insts);
+        if done == 0 {
+            done = self.extension(insts);
+        }
+        if done == 0 {
+            done = usize::from(self.integer(&insts[0]) || self.float(&insts[0]));
+        }
+        done
     }
 
     /// Takes the block's price from the budget. Returns jumps that are taken if it is too much,
@@ -242,6 +295,19 @@ impl<'a> Emit<'a> {
                     self.asm.jump(back);
                 }
                 Away::Page { refused, other, site } => self.other_page(refused, other, site),
+                Away::Range { other, site, base, low, store } => {
+                    self.other_range(other, site, (base, low), store);
+                }
+                Away::Ordinary { from, index, refund } => {
+                    from.into_iter().for_each(|label| self.asm.bind(label));
+                    self.pay_back(refund);
+                    self.asm.jump(self.places[index]);
+                }
+                Away::End { ends, refund } => {
+                    self.asm.bind(ends);
+                    self.pay_back(refund);
+                    self.go_behind();
+                }
             }
         }
         for (label, target) in std::mem::take(&mut self.links) {
@@ -254,6 +320,17 @@ impl<'a> Emit<'a> {
         }
     }
 
+    fn pay_back(&mut self, refund: i32) {
+        if refund != 0 {
+            self.asm.alu_imm(W64, Alu::Add, BUDGET, refund);
+        }
+    }
+
+    /// Goes to what is behind the block.
+    pub(super) fn go_behind(&mut self) {
+        self.go(self.start + self.block.bytes as i32);
+    }
+
     fn call_rare(&mut self, index: usize) {
         self.asm.mov_imm(Reg::Rax, index as u64);
         self.asm.mov_imm(Reg::Rdx, self.block_address());
@@ -262,8 +339,11 @@ impl<'a> Emit<'a> {
 
     /// The instruction is the interpreter's if one of the jumps is taken.
     pub(super) fn otherwise_rare(&mut self, from: Vec<Label>) {
-        let back = self.asm.here();
-        self.away.push(Away::Rare { from, index: self.index, back });
+        let (index, back, refund) = (self.index, self.asm.here(), self.refund);
+        self.away.push(match self.in_rounds {
+            Some(_) => Away::Ordinary { from, index, refund },
+            None => Away::Rare { from, index, back },
+        });
     }
 
     /// Emits accesses that cannot be done by what is remembered, and not together.
@@ -279,7 +359,7 @@ impl<'a> Emit<'a> {
     }
 
     fn inst(&mut self, inst: &Inst) {
-        if self.integer(inst) || self.atomic(inst) || self.float(inst) {
+        if self.atomic(inst) {
             return;
         }
         if self.fence(inst) {
@@ -299,14 +379,11 @@ impl<'a> Emit<'a> {
                 self.go(self.start + inst.imm);
             }
             Op::Jalr => self.jump_register(inst),
-            Op::Beq => self.branch(inst, Cond::E),
-            Op::Bne => self.branch(inst, Cond::Ne),
-            Op::Blt => self.branch(inst, Cond::L),
-            Op::Bge => self.branch(inst, Cond::Ge),
-            Op::Bltu => self.branch(inst, Cond::B),
-            Op::Bgeu => self.branch(inst, Cond::Ae),
             Op::Fence if inst.rd == FENCE || inst.rd == HINT && !self.hints_are_told => {}
-            _ => self.call_rare(self.index),
+            op => match condition(op) {
+                Some(taken) => self.branch(inst, taken),
+                None => self.call_rare(self.index),
+            },
         }
     }
 
@@ -413,7 +490,7 @@ impl<'a> Emit<'a> {
         let label = self.asm.jump_if_later(cond);
         let jumps = if Emit::in_page(taken) { &mut self.links } else { &mut self.far };
         jumps.push((label, taken));
-        self.go(self.start + self.block.bytes as i32);
+        self.go_behind();
     }
 
     /// Compares two guest registers.
