@@ -8,9 +8,13 @@ use super::buffer::Buffer;
 use crate::exec::code::Block;
 use crate::mmu::memo::Slot;
 
-/// Two misses with fewer instructions between them speak against remembering.
+/// A miss speaks against remembering if there were fewer instructions since the last one,
 pub const SOON: i32 = 128;
-/// So many such misses in a row do.
+/// or fewer than these and the page is one of the last [`FEW`] different ones.
+pub const LATELY: i32 = 4096;
+/// Pages that a place is said to go to and fro between; more are a walk through memory.
+pub const FEW: i32 = 8;
+/// So many misses in a row that speak against remembering are too many.
 pub const STRIKES: i32 = 16;
 /// After so many instructions, as a power of two, every place may try again.
 const PERIOD: u32 = 26;
@@ -25,8 +29,12 @@ pub struct Site {
     pub limit: u32,
     /// The low half of the budget when it last went to another page.
     pub missed: i32,
-    /// Such misses that came soon after another.
+    /// Misses in a row that spoke against remembering.
     pub strikes: i32,
+    /// Pages that it went to, as bits, by number modulo 64.
+    pub pages: u64,
+    /// How many they are.
+    pub count: i32,
     /// The block that it is in, while that exists.
     pub block: *const Block,
     /// Its first instruction in the block.
@@ -45,8 +53,8 @@ impl Site {
     /// The site at `index` of `block`, whose code is from `head` to `back`.
     pub fn new(slot: Slot, block: *const Block, index: usize, head: u64, back: u64) -> Site {
         let (slot, limit) = (slot.number.into(), slot.limit.into());
-        let (missed, strikes) = (0, 0);
-        Site { slot, limit, missed, strikes, block, index, head, back, other: 0, direct: 0 }
+        let (missed, strikes, pages, count, other, direct) = (0, 0, 0, 0, 0, 0);
+        Site { slot, limit, missed, strikes, pages, count, block, index, head, back, other, direct }
     }
 }
 

@@ -10,7 +10,7 @@ use isa::paging::PAGE_SHIFT;
 
 use super::access::find_page;
 use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
-use super::site::{SOON, STRIKES, Site};
+use super::site::{FEW, LATELY, SOON, STRIKES, Site};
 use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
@@ -210,35 +210,51 @@ fn emit_within_page(asm: &mut Asm, store: bool, size: i32) -> u64 {
     address
 }
 
-/// A field of the site that rsi points at.
-fn site(offset: usize) -> Place {
-    Place::At(Reg::Rsi, offset as i32)
-}
-
-/// Lets the site that rsi points at remember no more if it misses too often. Clobbers rax.
+/// Lets the site that rsi points at remember no more if it misses too often; rdi is the address.
+/// Clobbers rax and rcx.
 fn count_miss(asm: &mut Asm) {
-    let strikes = site(offset_of!(Site, strikes));
-    let missed = site(offset_of!(Site, missed));
+    let field = |offset: usize| Place::At(Reg::Rsi, offset as i32);
+    let missed = field(offset_of!(Site, missed));
+    let strikes = field(offset_of!(Site, strikes));
+    let (pages, count) = (field(offset_of!(Site, pages)), field(offset_of!(Site, count)));
+    asm.push(Reg::Rdx);
     asm.mov(W32, Reg::Rax, missed);
     asm.store(W32, missed, BUDGET);
     asm.alu(W32, Alu::Sub, Reg::Rax, BUDGET);
+    asm.mov(W64, Reg::Rcx, Reg::Rdi);
+    asm.shift_imm(W64, Shift::Shr, Reg::Rcx, PAGE_SHIFT as u8);
+    asm.mov(W64, Reg::Rdx, pages);
+    asm.bit(Bit::Set, Reg::Rdx, Reg::Rcx);
+    let again = asm.jump_if_later(Cond::B);
+    asm.store(W64, pages, Reg::Rdx);
+    asm.alu_imm(W32, Alu::Add, count, 1);
+    asm.alu_imm(W32, Alu::Cmp, count, FEW);
+    let few = asm.jump_if_later(Cond::Be);
+    asm.store_imm(W64, pages, 0);
+    asm.store_imm(W32, count, 0);
+    asm.bind(few);
     asm.alu_imm(W32, Alu::Cmp, Reg::Rax, SOON);
     let soon = asm.jump_if_later(Cond::B);
+    let late = asm.jump_later();
+    asm.bind(again);
+    asm.alu_imm(W32, Alu::Cmp, Reg::Rax, LATELY);
+    let lately = asm.jump_if_later(Cond::B);
+    asm.bind(late);
     asm.store_imm(W32, strikes, 0);
     let calm = asm.jump_later();
-    asm.bind(soon);
+    [soon, lately].into_iter().for_each(|label| asm.bind(label));
     asm.alu_imm(W32, Alu::Add, strikes, 1);
     asm.alu_imm(W32, Alu::Cmp, strikes, STRIKES);
     let bearable = asm.jump_if_later(Cond::B);
     asm.store_imm(W32, strikes, 0);
-    // Three registers were pushed before, and the return address: with these, a multiple of 16.
-    let saved = [Reg::Rcx, Reg::Rdx, Reg::Rsi, Reg::Rdi, Reg::R8, Reg::R9, Reg::R10, Reg::R11];
+    // Four registers were pushed before, and the return address: with these, a multiple of 16.
+    let saved = [Reg::Rcx, Reg::Rsi, Reg::Rdi, Reg::R8, Reg::R9, Reg::R10, Reg::R11];
     saved.into_iter().for_each(|reg| asm.push(reg));
     asm.mov(W64, Reg::Rdi, context!(cpu));
     asm.call_place(context!(go_direct));
     saved.into_iter().rev().for_each(|reg| asm.pop(reg));
-    asm.bind(calm);
-    asm.bind(bearable);
+    [calm, bearable].into_iter().for_each(|label| asm.bind(label));
+    asm.pop(Reg::Rdx);
 }
 
 fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
@@ -250,6 +266,7 @@ fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     };
     let pages = Place::At(SPACE, memos(offset_of!(Memos, pages)));
     let count = Place::At(SPACE, memos(offset_of!(Memos, count)));
+    let site = |offset: usize| Place::At(Reg::Rsi, offset as i32);
     let address = asm.here();
     let saved = [Reg::Rcx, Reg::Rsi, Reg::Rdi];
     saved.into_iter().for_each(|reg| asm.push(reg));
@@ -259,10 +276,10 @@ fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     // rdx is the host address, rdi the virtual one. The place in the page is that of both.
     asm.mov(W32, Reg::Rax, Reg::Rdi);
     asm.alu_imm(W32, Alu::And, Reg::Rax, PAGE_SIZE as i32 - 1);
-    asm.mov(W32, Reg::Rcx, site(offset_of!(Site, limit)));
-    asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rcx);
+    asm.alu(W32, Alu::Cmp, Reg::Rax, site(offset_of!(Site, limit)));
     failed.push(asm.jump_if_later(Cond::Ae));
     count_miss(asm);
+    asm.mov(W32, Reg::Rcx, site(offset_of!(Site, limit)));
     asm.mov(W32, Reg::Rsi, site(offset_of!(Site, slot)));
     asm.mov(W32, Reg::Rax, Reg::Rsi);
     asm.shift_imm(W32, Shift::Shl, Reg::Rsi, SHIFT);
