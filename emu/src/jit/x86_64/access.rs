@@ -211,17 +211,19 @@ impl Emit<'_> {
     pub(super) fn other_page(&mut self, refused: Vec<Label>, other: Label, mut site: Site) {
         let (start, back) = (site.index, site.back);
         let Some(group) = Group::first(&self.block.insts()[start..]) else { return };
-        site.other = self.asm.here();
+        site.slow = self.asm.here();
+        refused.into_iter().for_each(|label| self.asm.bind(label));
+        self.one_by_one(start, group.insts.len());
+        self.asm.jump(back);
         self.asm.bind(other);
         self.address(group.insts[0].rs1, group.low);
+        let slow = site.slow;
         let site = self.sites.add(site);
         self.asm.mov_imm(Reg::Rax, site);
         self.asm.call(self.stubs.remember[usize::from(group.kind.store)]);
         let nowhere = self.asm.jump_if_later(Cond::Ne);
+        self.asm.bind_to(nowhere, slow);
         self.transfers(&group);
-        self.asm.jump(back);
-        refused.into_iter().chain([nowhere]).for_each(|label| self.asm.bind(label));
-        self.one_by_one(start, group.insts.len());
         self.asm.jump(back);
     }
 
@@ -229,11 +231,10 @@ impl Emit<'_> {
     pub(super) fn direct(&mut self, site: &Site) {
         let Some(group) = Group::first(&self.block.insts()[site.index..]) else { return };
         self.address(group.insts[0].rs1, group.low);
-        let (store, size) = (group.kind.store, group.kind.size);
-        let slow = find_page(&mut self.asm, store, size, (group.length - size) as i32);
+        let slow = find_page(&mut self.asm, group.kind.store, 1, group.length as i32 - 1);
         self.transfers(&group);
         self.asm.jump(site.back);
-        slow.into_iter().for_each(|label| self.asm.bind_to(label, site.other));
+        slow.into_iter().for_each(|label| self.asm.bind_to(label, site.slow));
     }
 
     /// The accesses of a group; rdx has the host address of the lowest.

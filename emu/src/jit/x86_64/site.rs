@@ -11,7 +11,7 @@ use crate::mmu::memo::Slot;
 /// A miss speaks against remembering if there were fewer instructions since the last one,
 pub const SOON: i32 = 128;
 /// or fewer than these and the page is one of the last [`FEW`] different ones.
-pub const LATELY: i32 = 4096;
+pub const LATELY: i32 = 1024;
 /// Pages that a place is said to go to and fro between; more are a walk through memory.
 pub const FEW: i32 = 8;
 /// So many misses in a row that speak against remembering are too many.
@@ -43,8 +43,8 @@ pub struct Site {
     pub head: u64,
     /// Where what follows it begins.
     pub back: u64,
-    /// Where its code for other pages begins.
-    pub other: u64,
+    /// Where its code begins for what the fast TLB does not have.
+    pub slow: u64,
     /// Its code that looks into the fast TLB at once, or zero.
     pub direct: u64,
 }
@@ -53,8 +53,8 @@ impl Site {
     /// The site at `index` of `block`, whose code is from `head` to `back`.
     pub fn new(slot: Slot, block: *const Block, index: usize, head: u64, back: u64) -> Site {
         let (slot, limit) = (slot.number.into(), slot.limit.into());
-        let (missed, strikes, pages, count, other, direct) = (0, 0, 0, 0, 0, 0);
-        Site { slot, limit, missed, strikes, pages, count, block, index, head, back, other, direct }
+        let (missed, strikes, pages, count, slow, direct) = (0, 0, 0, 0, 0, 0);
+        Site { slot, limit, missed, strikes, pages, count, block, index, head, back, slow, direct }
     }
 }
 
