@@ -106,7 +106,8 @@ impl Emit<'_> {
     /// Adds a jump that is taken unless rounding is to nearest, if the instruction leaves that
     /// open.
     fn nearest(&mut self, rm: u8, slow: &mut Vec<Label>) {
-        if rm == DYNAMIC {
+        if rm == DYNAMIC && !(self.in_rounds.is_some() && self.nearest) {
+            self.nearest = true;
             // `frm` follows `fflags`.
             self.asm.test_imm(W32, context!(fflags), 0xff00);
             slow.push(self.asm.jump_if_later(Cond::Ne));
@@ -115,8 +116,11 @@ impl Emit<'_> {
 
     /// Adds jumps that are taken unless rounding is to nearest and NX is accrued.
     fn nearest_and_inexact(&mut self, rm: u8, slow: &mut Vec<Label>) {
-        self.asm.test_imm(W32, context!(fflags), 1);
-        slow.push(self.asm.jump_if_later(Cond::E));
+        if !(self.in_rounds.is_some() && self.inexact) {
+            self.inexact = true;
+            self.asm.test_imm(W32, context!(fflags), 1);
+            slow.push(self.asm.jump_if_later(Cond::E));
+        }
         self.nearest(rm, slow);
     }
 

@@ -174,6 +174,8 @@ impl Emit<'_> {
         store: bool,
     ) {
         let back = site.back;
+        // Looking further once for many accesses is worth it, unless it happens all the time.
+        site.lately = 0;
         site.direct = self.ordinary;
         let site = self.sites.add(site);
         self.asm.bind(other);

@@ -11,7 +11,7 @@ use crate::mmu::memo::Slot;
 /// A miss speaks against remembering if there were fewer instructions since the last one,
 pub const SOON: i32 = 128;
 /// or fewer than these and the page is one of the last [`FEW`] different ones.
-pub const LATELY: i32 = 1024;
+pub const LATELY: i32 = 320;
 /// Pages that a place is said to go to and fro between; more are a walk through memory.
 pub const FEW: i32 = 8;
 /// So many misses in a row that speak against remembering are too many.
@@ -29,6 +29,8 @@ pub struct Site {
     pub limit: u32,
     /// The low half of the budget when it last went to another page.
     pub missed: i32,
+    /// When misses that return to a page speak against remembering.
+    pub lately: i32,
     /// Misses in a row that spoke against remembering.
     pub strikes: i32,
     /// Pages that it went to, as bits, by number modulo 64.
@@ -52,9 +54,23 @@ pub struct Site {
 impl Site {
     /// The site at `index` of `block`, whose code is from `head` to `back`.
     pub fn new(slot: Slot, block: *const Block, index: usize, head: u64, back: u64) -> Site {
-        let (slot, limit) = (slot.number.into(), slot.limit.into());
+        let (slot, limit, lately) = (slot.number.into(), slot.limit.into(), LATELY);
         let (missed, strikes, pages, count, slow, direct) = (0, 0, 0, 0, 0, 0);
-        Site { slot, limit, missed, strikes, pages, count, block, index, head, back, slow, direct }
+        Site {
+            slot,
+            limit,
+            missed,
+            lately,
+            strikes,
+            pages,
+            count,
+            block,
+            index,
+            head,
+            back,
+            slow,
+            direct,
+        }
     }
 }
 

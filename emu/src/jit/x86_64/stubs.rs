@@ -10,7 +10,7 @@ use isa::paging::PAGE_SHIFT;
 
 use super::access::find_page;
 use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
-use super::site::{FEW, LATELY, SOON, STRIKES, Site};
+use super::site::{FEW, SOON, STRIKES, Site};
 use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
@@ -237,7 +237,7 @@ fn count_miss(asm: &mut Asm) {
     let soon = asm.jump_if_later(Cond::B);
     let late = asm.jump_later();
     asm.bind(again);
-    asm.alu_imm(W32, Alu::Cmp, Reg::Rax, LATELY);
+    asm.alu(W32, Alu::Cmp, Reg::Rax, field(offset_of!(Site, lately)));
     let lately = asm.jump_if_later(Cond::B);
     asm.bind(late);
     asm.store_imm(W32, strikes, 0);

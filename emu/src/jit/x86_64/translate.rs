@@ -146,6 +146,11 @@ pub(super) struct Emit<'a> {
     pub(super) float_on: bool,
     /// An earlier instruction of the block marked the floating-point state as dirty.
     pub(super) float_dirty: bool,
+    /// An earlier instruction made sure that rounding is to nearest. That, and the next, helps only
+    /// in several rounds, which are left for good where it does not hold.
+    pub(super) nearest: bool,
+    /// An earlier instruction made sure that NX has accrued.
+    pub(super) inexact: bool,
     /// An earlier instruction of the block made sure that this is not U-mode.
     pub(super) privileged: bool,
     /// An observer wants to know of fences.
@@ -181,6 +186,8 @@ impl<'a> Emit<'a> {
             far: Vec::new(),
             float_on: false,
             float_dirty: false,
+            nearest: false,
+            inexact: false,
             privileged: false,
             fences_are_told: host.fences_are_told,
             hints_are_told: host.hints_are_told,
