@@ -291,11 +291,14 @@ impl<W: Write> Sink for Html<W> {
             Record::Frames(run) => self.frames(run),
             Record::Forked { at, who, child } => {
                 self.process(who);
-                let name = who.name.as_deref().unwrap_or_default().to_owned();
-                let parent = Some(key(who));
-                let process = Process { name, parent, ..Process::default() };
-                if self.data.processes.len() < MAX_PROCESSES {
-                    self.data.processes.insert(i64::from(*child), process);
+                // The child may have run already.
+                let known = self.data.processes.contains_key(&i64::from(*child));
+                if known || self.data.processes.len() < MAX_PROCESSES {
+                    let process = self.data.processes.entry(i64::from(*child)).or_default();
+                    process.parent = Some(key(who));
+                    if process.name.is_empty() {
+                        who.name.as_deref().unwrap_or_default().clone_into(&mut process.name);
+                    }
                 }
                 self.mark(at, who, format!("fork {child}"));
             }
@@ -356,6 +359,18 @@ fn us(at: &Moment) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_that_runs_before_its_fork_returns_keeps_what_it_did() {
+        let mut html = Html::new(Vec::new());
+        let fault = text::tests::sample();
+        let (at, parent) = (fault.at, Who { pid: Some(2), ..fault.who.clone() });
+        for record in [Record::Fault(fault), Record::Forked { at, who: parent, child: 5 }] {
+            html.record(&record).expect("a vector takes everything");
+        }
+        let child = &html.into_data().processes[&5];
+        assert_eq!((child.name.as_str(), child.parent, child.faults), ("sh", Some(2), 1));
+    }
 
     #[test]
     fn names_from_the_guest_cannot_end_the_script() {

@@ -216,7 +216,7 @@ impl Tracer {
     fn exited(&mut self, view: &View, who: Who, status: i32) {
         let key = key_of(who.pid, who.satp);
         self.close_killed(key);
-        self.leak.exited(key);
+        self.leak.exited(key, self.free);
         if let Some(call) = self.calls.end(key) {
             self.emit_call(call, None, None);
         }
