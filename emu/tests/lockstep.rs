@@ -119,6 +119,35 @@ fn engines_agree_on_loops_over_memory() {
     }
 }
 
+/// A copy whose source comes to an end: what the last load brought is there when the next traps.
+#[test]
+fn engines_agree_on_copies_that_run_out_of_memory() {
+    let end = BASE + (1 << 20);
+    let body = [
+        i(Op::Lbu, 14, 11, 0),
+        i(Op::Addi, 11, 11, 1),
+        bare::s(Op::Sb, 10, 14, 0),
+        i(Op::Addi, 10, 10, 1),
+        bare::s(Op::Bltu, 10, 12, -16),
+    ];
+    let left_by = |engine| {
+        let config = MachineConfig { engine, max_insns: Some(5000), ..Default::default() };
+        let mut bare = Bare::new(config);
+        bare.code(BASE, &body);
+        bare.code(bare::HANDLER, &[i(Op::Jal, 0, 0, 0)]);
+        (0..512).for_each(|n| bare.put(end - 4096 + 8 * n, n.wrapping_mul(0x0123_4567_89ab_cdef)));
+        for (register, value) in [(10, DATA), (11, end - 300), (12, DATA + 2000), (14, 0)] {
+            bare.set_x(register, value);
+        }
+        bare.run();
+        [bare.csr(isa::csr::MTVAL), bare.x(10), bare.x(14)]
+    };
+    let expected = left_by(Engine::Interp);
+    assert_eq!(expected[..2], [end, DATA + 300]);
+    assert_eq!(left_by(Engine::Jit), expected);
+    assert_eq!(left_by(Engine::JitAtOnce), expected);
+}
+
 /// The streams execute what they are made of, in all modes, rather than trapping all the time.
 #[test]
 fn streams_are_worth_it() {

@@ -34,8 +34,8 @@ const STRIDE: u64 = 2 * SUPERPAGE;
 pub const BATCH: usize = 48;
 /// Instructions within which a case has to end.
 const LIMIT: u64 = 300_000;
-/// Seconds after which a batch is stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// After this time, and that much more for every case, a batch is stuck.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(4), Duration::from_millis(500)];
 /// Where the last case goes: from the start of memory.
 const FINAL: u64 = 0x100;
 
@@ -168,12 +168,12 @@ fn machine(memory: &Path, batch: &[Ready]) -> Result<(), String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot run {QEMU}: {error}"))?;
-    wait(&mut qemu)
+    wait(&mut qemu, PATIENCE[0] + PATIENCE[1] * batch.len() as u32)
 }
 
-fn wait(qemu: &mut Child) -> Result<(), String> {
+fn wait(qemu: &mut Child, patience: Duration) -> Result<(), String> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < patience {
         match qemu.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => {
@@ -191,7 +191,7 @@ fn wait(qemu: &mut Child) -> Result<(), String> {
     // It may have ended by itself just now.
     let _ = qemu.kill();
     let _ = qemu.wait();
-    Err(format!("QEMU does not end within {} s", PATIENCE.as_secs()))
+    Err(format!("QEMU does not end within {} s", patience.as_secs()))
 }
 
 /// Where a region differs: what sort of difference it is, and all of it.

@@ -193,7 +193,8 @@ impl Bulk {
             Err(value) => Err(hart.x(value.into())),
             Ok(from) => {
                 let Some((from, room)) = self.place(hart, from, false) else { return false };
-                rounds = rounds.min(room);
+                // The next round's load has to succeed: loaded registers are left to it.
+                rounds = rounds.min(room - 1);
                 Ok(from)
             }
         };
