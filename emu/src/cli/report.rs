@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use super::failure::Failure;
+use super::trace_args::OutputArgs;
 use super::watch::output_failure;
-use crate::trace::filter::Filter;
 use crate::trace::html::{self, Html};
 use crate::trace::kinds::Kinds;
 use crate::trace::outputs::{Format, Look, Outputs};
@@ -24,33 +24,24 @@ pub struct ReportArgs {
     #[arg(value_name = "TRACE", required = true, num_args = 1..=2)]
     pub traces: Vec<PathBuf>,
 
-    /// What to write: .txt, .jsonl, .perfetto.json or .html; without one, text on standard
-    /// output.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Vec<PathBuf>,
-
-    /// Only what all words of EXPR hold for, as for a run.
-    #[arg(short = 'e', long, value_name = "EXPR", default_value = "", hide_default_value = true)]
-    pub filter: Filter,
-
-    /// Only the summary, no lines.
-    #[arg(short = 'c', long)]
-    pub summary: bool,
+    /// Without a file, text goes to standard output.
+    #[command(flatten)]
+    pub show: OutputArgs,
 }
 
 /// Reads the traces and writes what was asked for.
 pub fn run(args: &ReportArgs) -> Result<u8, Failure> {
     let [trace] = args.traces.as_slice() else { return compare(args) };
-    let mut outputs = Outputs::new(args.filter.clone());
-    let look = Look { lines: !args.summary, faults: true };
-    for path in &args.output {
+    let mut outputs = Outputs::new(args.show.filter.clone());
+    let look = Look { lines: !args.show.summary, faults: true };
+    for path in &args.show.output {
         if same_file(path, trace) {
             let path = path.display();
             return Err(Failure::Usage(format!("{path} is the trace itself")));
         }
         outputs.add_file(path, Kinds::ALL, look).map_err(output_failure)?;
     }
-    if args.output.is_empty() {
+    if args.show.output.is_empty() {
         outputs.add_stdout(Kinds::ALL, look);
     }
     read(trace, |record| {
@@ -66,7 +57,7 @@ fn compare(args: &ReportArgs) -> Result<u8, Failure> {
     let summaries = args.traces.iter().map(|trace| {
         let mut summary = Summary::default();
         read(trace, |record| {
-            if args.filter.passes(&record) {
+            if args.show.filter.passes(&record) {
                 summary.add(&record);
             }
             Ok(())
@@ -76,10 +67,10 @@ fn compare(args: &ReportArgs) -> Result<u8, Failure> {
     let summaries = summaries.collect::<Result<Vec<_>, Failure>>()?;
     let names: Vec<_> = args.traces.iter().map(|trace| trace.display().to_string()).collect();
     let text = Summary::compare(&summaries[0], &summaries[1], [&names[0], &names[1]]);
-    if args.output.is_empty() {
+    if args.show.output.is_empty() {
         return print(&text);
     }
-    for path in &args.output {
+    for path in &args.show.output {
         let text = match Format::of(path).map_err(output_failure)? {
             Format::Text => text.clone(),
             Format::Html => both_reports(args, &text)?,
@@ -105,16 +96,14 @@ fn read(path: &Path, each: impl FnMut(Record) -> io::Result<()>) -> Result<(), F
 
 /// Both runs' figures beside each other.
 fn both_reports(args: &ReportArgs, comparison: &str) -> Result<String, Failure> {
-    let gathered = args.traces.iter().map(|trace| {
-        let mut html = Html::new(io::sink());
-        read(
-            trace,
-            |record| {
-                if args.filter.passes(&record) { html.record(&record) } else { Ok(()) }
-            },
-        )?;
-        Ok(html.into_data())
-    });
+    let gathered =
+        args.traces.iter().map(|trace| {
+            let mut html = Html::new(io::sink());
+            read(trace, |record| {
+                if args.show.filter.passes(&record) { html.record(&record) } else { Ok(()) }
+            })?;
+            Ok(html.into_data())
+        });
     let gathered = gathered.collect::<Result<Vec<_>, Failure>>()?;
     let page = html::page(&gathered.iter().collect::<Vec<_>>(), comparison);
     page.map_err(|error| Failure::host("cannot write the report", error))

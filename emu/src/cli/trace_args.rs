@@ -18,19 +18,9 @@ pub struct TraceArgs {
           default_missing_value = "")]
     pub trace: Option<Traced>,
 
-    /// Write the trace to a file; the ending says what: .txt, .jsonl, .perfetto.json
-    /// (ui.perfetto.dev), .html (a report). More than one are allowed.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Vec<PathBuf>,
-
-    /// Trace only what all words of EXPR hold for: pid=N, name=TEXT, hart=N, va=HEX[-HEX],
-    /// fn=TEXT, load, store, cow, killed, … `!` before a word: not; `,` in it: or.
-    #[arg(short = 'e', long, value_name = "EXPR", default_value = "", hide_default_value = true)]
-    pub filter: Filter,
-
-    /// Only the summary at the end, no lines.
-    #[arg(short = 'c', long)]
-    pub summary: bool,
+    /// Where it goes.
+    #[command(flatten)]
+    pub show: OutputArgs,
 
     /// A folder of user programs with symbols, for the names of functions and lines. Those in
     /// a `user` folder at the kernel's and in the disk image are found without.
@@ -52,11 +42,29 @@ impl TraceArgs {
     /// Whether anything is to be watched.
     pub fn any(&self) -> bool {
         self.trace.is_some()
-            || !self.output.is_empty()
-            || self.summary
+            || !self.show.output.is_empty()
+            || self.show.summary
             || self.tlb.is_some()
             || self.check.is_some()
     }
+}
+
+/// What is shown of a trace, and where: the same for a run and for a saved one.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutputArgs {
+    /// Write the trace to a file; the ending says what: .txt, .jsonl, .perfetto.json
+    /// (ui.perfetto.dev), .html (a report). More than one are allowed.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Vec<PathBuf>,
+
+    /// Trace only what all words of EXPR hold for: pid=N, name=TEXT, hart=N, va=HEX[-HEX],
+    /// fn=TEXT, load, store, cow, killed, … `!` before a word: not; `,` in it: or.
+    #[arg(short = 'e', long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    pub filter: Filter,
+
+    /// Only the summary at the end, no lines.
+    #[arg(short = 'c', long)]
+    pub summary: bool,
 }
 
 /// `--trace` without or with a list.

@@ -20,7 +20,7 @@ use crate::trace::tracer::{Guest, Tracer};
 pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>, Failure> {
     let wanted = &args.trace;
     if !wanted.any() {
-        return if wanted.filter == Default::default() && wanted.symbols.is_empty() {
+        return if wanted.show.filter == Default::default() && wanted.symbols.is_empty() {
             Ok(None)
         } else {
             Err(Failure::Usage("-e and --symbols are for a trace: add --trace".to_owned()))
@@ -67,21 +67,21 @@ pub fn checker(args: &Args, kernel: &Path) -> Option<Checker> {
 }
 
 fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
-    let mut outputs = Outputs::new(wanted.filter.clone());
+    let mut outputs = Outputs::new(wanted.show.filter.clone());
     // A model or a checker alone speaks for itself.
-    let only = wanted.trace.is_none() && !wanted.summary && wanted.output.is_empty();
+    let only = wanted.trace.is_none() && !wanted.show.summary && wanted.show.output.is_empty();
     let listed = wanted.trace.and_then(|traced| traced.0).or(only.then(Kinds::default));
-    let look = Look { lines: !wanted.summary, faults: !only };
+    let look = Look { lines: !wanted.show.summary, faults: !only };
     // What the summary counts; free pages are in the trace's end.
     let summed = Kinds { faults: true, tlb: true, ..Kinds::default() };
-    let text_kinds = |kinds: Kinds| if wanted.summary { kinds | summed } else { kinds };
-    for path in &wanted.output {
+    let text_kinds = |kinds: Kinds| if wanted.show.summary { kinds | summed } else { kinds };
+    for path in &wanted.show.output {
         let format = Format::of(path)?;
         let kinds = listed.unwrap_or(format.usual_kinds());
         let kinds = if format == Format::Text { text_kinds(kinds) } else { kinds };
         outputs.add_file(path, kinds, look)?;
     }
-    if wanted.output.is_empty() {
+    if wanted.show.output.is_empty() {
         let kinds = listed.unwrap_or(Format::Text.usual_kinds());
         outputs.add_stderr(text_kinds(kinds), look);
     }
