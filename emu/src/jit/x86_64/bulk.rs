@@ -170,9 +170,14 @@ impl Bulk {
         let (now, end) = (hart.x(self.tested.into()), hart.x(self.end.into()));
         let left = end.wrapping_sub(now) as i64;
         if self.ordered {
-            return if now < end && left > 0 { (left - 1) / self.step + 1 } else { 1 };
+            return if now < end && left > 0 { quotient(left - 1, self.step) + 1 } else { 1 };
         }
-        if left.wrapping_rem(self.step) == 0 { left.wrapping_div(self.step) } else { 1 }
+        let rounds = if self.step > 0 {
+            quotient(left, self.step)
+        } else {
+            quotient(left.wrapping_neg(), self.step.wrapping_neg())
+        };
+        if rounds.wrapping_mul(self.step) == left { rounds } else { 1 }
     }
 
     /// The host address of an access in the first round, and how many rounds stay in the page.
@@ -181,14 +186,13 @@ impl Bulk {
         let space = &hart.ctx.space;
         let array = if store { &space.write } else { &space.read };
         let host = array[tlb::index(va)].host(va, self.size)?;
-        Some((host, ((PAGE_SIZE - va % PAGE_SIZE) / self.bytes) as i64))
+        Some((host, quotient((PAGE_SIZE - va % PAGE_SIZE) as i64, self.bytes as i64)))
     }
 
     /// Does as many rounds as possible, but not the last; returns whether that was worth it.
     pub fn run(&self, hart: &mut Hart) -> bool {
-        let affordable = hart.ctx.budget / self.count;
         let Some((to, room)) = self.place(hart, self.to, true) else { return false };
-        let mut rounds = self.rounds(hart).min(affordable).min(room + 1) - 1;
+        let mut rounds = self.rounds(hart).min(room + 1).saturating_sub(1);
         let from = match self.from {
             Err(value) => Err(hart.x(value.into())),
             Ok(from) => {
@@ -198,6 +202,9 @@ impl Bulk {
                 Ok(from)
             }
         };
+        if (rounds + 1).saturating_mul(self.count) > hart.ctx.budget {
+            rounds = hart.ctx.budget / self.count - 1;
+        }
         if rounds < LEAST / 4 {
             return false;
         }
@@ -216,6 +223,13 @@ impl Bulk {
         hart.ctx.budget -= rounds * self.count;
         true
     }
+}
+
+/// `value / by` for positive `by`; for negative values any negative number. Divisions are slow, and
+/// nearly all steps are powers of two.
+fn quotient(value: i64, by: i64) -> i64 {
+    let power = by & (by - 1) == 0;
+    if power { value >> by.trailing_zeros() } else { value / by }
 }
 
 #[cfg(test)]
@@ -248,5 +262,24 @@ mod tests {
         assert!(Bulk::of(&[s(Op::Sb, 10, 12, 0), up, s(Op::Bne, 10, 11, 4)]).is_none());
         assert!(Bulk::of(&[load, other, s(Op::Sb, 10, 15, 0), up, again]).is_none());
         assert!(Bulk::of(&[s(Op::Sb, 10, 14, 0), load, other, up, again]).is_none());
+    }
+
+    #[test]
+    fn rounds_without_end_are_not_done_at_once() {
+        let again = s(Op::Bne, 10, 11, 0);
+        let fill =
+            Bulk::of(&[s(Op::Sb, 10, 12, 0), i(Op::Addi, 10, 10, 1), again]).expect("a fill");
+        let memory = vec![0u8; 2 * PAGE_SIZE as usize];
+        let host = (memory.as_ptr().expose_provenance() as u64).next_multiple_of(PAGE_SIZE);
+        let mut hart = Hart::new(0, true);
+        hart.ctx.space.fill_write(0x1000, host);
+        hart.ctx.budget = 1000;
+        for (distance, done) in [(1 << 63, false), (0, false), (u64::MAX, false), (100, true)] {
+            hart.set_x(10, 0x1000);
+            hart.set_x(11, 0x1000u64.wrapping_add(distance));
+            assert_eq!(fill.run(&mut hart), done, "{distance:x}");
+            assert_eq!(hart.ctx.budget == 1000, !done);
+        }
+        assert_eq!(hart.x(10), 0x1000 + 99);
     }
 }
