@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use fuzz::case::{Case, Kind};
-use fuzz::generate::generate;
+use fuzz::case::Case;
+use fuzz::generate::for_engines;
 use fuzz::lockstep::{self, ENGINES};
 use fuzz::qemu::{self, BATCH, Ready};
 use fuzz::show::Show;
@@ -72,7 +72,7 @@ fn with_engines(args: &Args) -> Result<u64, String> {
 }
 
 fn engines_agree(seed: u64, args: &Args) -> bool {
-    let case = generate(seed, Kind::Ours);
+    let case = for_engines(seed);
     let Some(first) = lockstep::run(&case, &ENGINES) else { return true };
     let (engine, insns) = (first.engine, first.insns);
     println!("fuzz: seed {seed}: {engine:?} after {insns} instructions: {}", first.what);
