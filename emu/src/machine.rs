@@ -302,6 +302,10 @@ impl<E: Events> Cpu<'_, E> {
             if wants.0 & Wants::STOP != 0 || wants.0 & Wants::YIELD != 0 && !alone {
                 return;
             }
+            // Nothing but traps: others get their turn, and the console a chance to stop this.
+            if wants == Wants::default() && self.hart.retired() == retired {
+                return;
+            }
         }
     }
 }

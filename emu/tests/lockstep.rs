@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bare::{BASE, Bare, i};
+use emu::console::{Flow, HostConsole, Idle};
+use emu::dev::uart16550::Uart;
 use emu::inspect::Inspect;
 use emu::jit::Engine;
 use emu::machine::MachineConfig;
@@ -146,6 +148,32 @@ fn engines_agree_on_copies_that_run_out_of_memory() {
     assert_eq!(expected[..2], [end, DATA + 300]);
     assert_eq!(left_by(Engine::Jit), expected);
     assert_eq!(left_by(Engine::JitAtOnce), expected);
+}
+
+/// A handler that traps leads to itself, without an instruction: the console can stop that.
+#[test]
+fn handlers_that_trap_do_not_hang_the_host() {
+    for engine in [Engine::Interp, Engine::Jit, Engine::JitAtOnce] {
+        // Nothing but illegal instructions, and nothing but calls.
+        for handler in [vec![], vec![Inst::new(Op::Ecall)]] {
+            let mut bare = Bare::new(MachineConfig { engine, ..Default::default() });
+            bare.code(bare::HANDLER, &handler);
+            assert_eq!(bare.machine.run(&mut StopAtOnce), emu::machine::Stop::Console);
+            assert_eq!((bare.machine.insns(), bare.pc()), (0, bare::HANDLER));
+        }
+    }
+}
+
+struct StopAtOnce;
+
+impl HostConsole for StopAtOnce {
+    fn turn(&mut self, _: &mut Uart, _: u64) -> Flow {
+        Flow::Stop
+    }
+
+    fn idle(&mut self, _: &mut Uart, _: u64, _: Option<u64>) -> Idle {
+        Idle::Stop
+    }
 }
 
 /// The streams execute what they are made of, in all modes, rather than trapping all the time.

@@ -92,6 +92,9 @@ impl Hart {
 impl<E: Events> Cpu<'_, E> {
     /// Takes a trap of the instruction at `pc`; the hart continues in the handler.
     pub(crate) fn take(&mut self, trap: Trap, pc: u64) {
+        // A trap uses up the turn without being an instruction: one that leads to itself ends it.
+        self.hart.ctx.budget -= 1;
+        self.hart.count_end = self.hart.count_end.wrapping_sub(1);
         let (exception, tval) = match trap {
             Trap::Exception(exception, tval) => (exception, tval),
             Trap::Illegal => (Exception::IllegalInst, self.bits_at(pc)),
