@@ -9,6 +9,7 @@ mod floating;
 mod integer;
 mod rounds;
 mod site;
+mod sse;
 mod stubs;
 mod system;
 mod translate;
