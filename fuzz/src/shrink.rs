@@ -58,11 +58,13 @@ fn settings(best: &mut Case, attempt: &mut Attempt) {
             case.streams.pop();
             case.x.pop();
         });
-        attempt(best, &|case| {
-            case.harts -= 1;
-            case.streams.remove(0);
-            case.x.remove(0);
-        });
+        if best.harts == harts {
+            attempt(best, &|case| {
+                case.harts -= 1;
+                case.streams.remove(0);
+                case.x.remove(0);
+            });
+        }
         if best.harts == harts {
             break;
         }

@@ -136,7 +136,8 @@ impl<E: Events> Cpu<'_, E> {
         // SAFETY: `index` is that of an instruction of the block, which lives until the end of the
         // turn even if it is dropped from the cache.
         let inst = unsafe { *block.insts.add(index) };
-        if self.store_aside(&inst) {
+        let aside = self.store_aside(&inst);
+        if aside && self.hart.ctx.wants == Wants::default() {
             return true;
         }
         let left = i64::from(block.count) - index as i64;
@@ -145,7 +146,7 @@ impl<E: Events> Cpu<'_, E> {
             self.hart.at = pc();
         }
         self.hart.ctx.pending = left;
-        let outcome = self.execute(&inst, pc);
+        let outcome = if aside { Ok(Next::Inst) } else { self.execute(&inst, pc) };
         self.hart.ctx.pending = 0;
         match outcome {
             Ok(Next::Inst) if self.hart.ctx.wants == Wants::default() => return true,

@@ -288,7 +288,8 @@ impl Hart {
         self.spaces.select(&mut self.ctx.space, key);
     }
 
-    /// Drops what the latest changes of page tables make wrong.
+    /// Drops what the latest changes of page tables make wrong. If the present block could come from
+    /// elsewhere now, it is left behind the present instruction.
     #[inline]
     pub(crate) fn catch_up(&mut self, tables: &Tables) {
         if self.tables_seen == tables.seen() {
@@ -297,7 +298,9 @@ impl Hart {
         match tables.since(self.tables_seen) {
             Some(changes) => {
                 for change in changes {
-                    self.spaces.apply(&mut self.ctx.space, change);
+                    if self.spaces.apply(&mut self.ctx.space, change) {
+                        self.ctx.wants.0 |= Wants::CHECK;
+                    }
                 }
             }
             None => self.flush_translations(),

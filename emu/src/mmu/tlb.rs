@@ -328,11 +328,13 @@ impl Spaces {
         }
     }
 
-    /// Drops what a change makes wrong.
-    pub fn apply(&mut self, current: &mut Space, change: &Change) {
+    /// Drops what a change makes wrong. Returns whether that includes where instructions of the
+    /// current space came from, so that the next one has to be fetched anew.
+    pub fn apply(&mut self, current: &mut Space, change: &Change) -> bool {
+        let before = current.generation;
         let Spaces { current: key, others, keys, generation, .. } = self;
         let keys = std::iter::once(&*key).chain(keys.iter().map(|(key, _)| key));
-        let spaces = std::iter::once(current).chain(others.iter_mut().map(Box::as_mut));
+        let spaces = std::iter::once(&mut *current).chain(others.iter_mut().map(Box::as_mut));
         for (key, space) in keys.zip(spaces) {
             match change {
                 Change::NoWrites(host) => space.drop_writes(*host),
@@ -346,6 +348,7 @@ impl Spaces {
                 Change::Translations(_) => {}
             }
         }
+        current.generation != before
     }
 }
 
