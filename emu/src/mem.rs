@@ -132,6 +132,9 @@ impl Ram {
         }
         let length = usize::try_from(size).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         let mut map = MmapMut::map_anon(length)?;
+        // Fewer page faults and TLB misses of the host; it works without.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         let host = map.as_mut_ptr();
         host.expose_provenance();
         let flags = vec![0; length / PAGE_SIZE as usize].into_boxed_slice();
