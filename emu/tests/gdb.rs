@@ -5,6 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -15,15 +16,22 @@ struct Gdb {
     _folder: Folder,
 }
 
+/// A port that was free a moment ago, another one for each test, and none that the host gives to
+/// whoever asks for any: nobody else takes it, or is taken for the machine.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() % 1000 * 10;
+    let mut ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed))
+        .map(|n| 20_000 + (first as u16 + n) % 10_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
 impl Gdb {
     /// Starts a stopped machine and connects to it.
     fn start(name: &str, code: &[u32], args: &[&str]) -> Gdb {
         let folder = Folder::new(name);
         let kernel = folder.file("kernel.elf", &elf(code, 8192, &[]));
-        // A port that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("a port").port();
-        drop(free);
+        let port = free_port();
         let child = Command::new(assert_cmd::cargo::cargo_bin!("emu"))
             .arg(kernel)
             .args(["-S", "-gdb", &format!("tcp::{port}")])
