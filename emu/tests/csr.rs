@@ -2,10 +2,11 @@
 
 mod bare;
 
-use bare::{BASE, Bare, i};
+use bare::{BASE, Bare};
 use emu::inspect::Inspect;
+use isa::asm::{csrr, csrw, i};
 use isa::csr::{envcfg, mip, mstatus};
-use isa::{Inst, Op, Priv, csr};
+use isa::{Op, Priv, csr};
 
 #[test]
 fn fields_take_only_legal_values() {
@@ -67,7 +68,7 @@ fn sstatus_sip_and_sie_are_windows() {
 /// Executes one CSR instruction in a mode; whether it was legal.
 fn legal(bare: &mut Bare, mode: Priv, number: u16, writes: bool) -> bool {
     let op = if writes { Op::Csrrw } else { Op::Csrrs };
-    let inst = Inst { rd: 5, imm: number.into(), ..Inst::new(op) };
+    let inst = i(op, 5, 0, number.into());
     bare.code(BASE, &[inst]);
     bare.set_privilege(mode);
     bare.set_pc(BASE);
@@ -128,9 +129,8 @@ fn switches_make_registers_illegal() {
 #[test]
 fn counters_count_and_stand_still() {
     let mut bare = Bare::one();
-    let read = |rd| Inst { rd, imm: csr::MINSTRET.into(), ..Inst::new(Op::Csrrs) };
+    let read = |rd| csrr(rd, csr::MINSTRET);
     let nop = i(Op::Addi, 0, 0, 0);
-    let write = |number: u16, rs1| Inst { rs1, imm: number.into(), ..Inst::new(Op::Csrrw) };
     bare.set_x(20, 1000);
     bare.set_x(21, 4);
     bare.code(
@@ -140,13 +140,13 @@ fn counters_count_and_stand_still() {
             nop,
             nop,
             read(6),
-            write(csr::MINSTRET, 20),
+            csrw(csr::MINSTRET, 20),
             read(7),
             read(8),
-            write(csr::MCOUNTINHIBIT, 21),
+            csrw(csr::MCOUNTINHIBIT, 21),
             nop,
             read(9),
-            write(csr::MCOUNTINHIBIT, 0),
+            csrw(csr::MCOUNTINHIBIT, 0),
             nop,
             read(10),
         ],

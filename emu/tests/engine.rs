@@ -2,21 +2,18 @@
 
 mod bare;
 
-use bare::{BASE, Bare, HANDLER, i, r, s};
+use bare::{BASE, Bare, HANDLER};
 use emu::events::{Events, NoEvents, View};
 use emu::inspect::{Debuggee, Hit, Inspect, Points, Watch};
 use emu::machine::{MachineConfig, Stop};
 use emu::mmu::Access;
+use isa::asm::{csrr, i, r, s};
 use isa::csr::{envcfg, mip, mstatus};
 use isa::paging::{Mode, Pte};
 use isa::trap::Cause;
 use isa::{Inst, Op, Priv, csr, encode};
 
 const RWX: u64 = Pte::V | Pte::R | Pte::W | Pte::X | Pte::A | Pte::D;
-
-fn csrr(rd: u8, number: u16) -> Inst {
-    Inst { rd, imm: number.into(), ..Inst::new(Op::Csrrs) }
-}
 
 /// Counts in memory, reads the time, jumps about, multiplies; never ends.
 fn busy<E: Events>(bare: &mut Bare<E>) {
@@ -501,7 +498,7 @@ fn translation_modes_reach_as_far_as_they_say() {
 
 #[test]
 fn superpages_napot_and_memory_types() {
-    const LOAD: [Inst; 1] = [Inst { rd: 5, rs1: 6, ..Inst::new(Op::Ld) }];
+    const LOAD: [Inst; 1] = [i(Op::Ld, 5, 6, 0)];
     let mut bare = Bare::one();
     bare.translate(Mode::Sv39, BASE + 0x10000);
     let mut tables = BASE + 0x11000;

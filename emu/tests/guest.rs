@@ -7,17 +7,9 @@ mod raw_frames;
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::hint::{FaultClass, Hint, Owner};
-use clap::Parser;
-use common::guest;
-use emu::bus::{Bus, BusConfig, Exit};
-use emu::cli::args::Args;
-use emu::cli::setup::{self, Boot};
-use emu::console::BufferConsole;
-use emu::dev::rtc::FIXED_START_NS;
+use common::guest::{self, Ended};
 use emu::events::{Events, View};
 use emu::loader::{Extent, Program};
-use emu::machine::{Machine, MachineConfig, Stop};
-use emu::mem::Ram;
 use emu::mmu::{Access, Leaf};
 use isa::Priv;
 use isa::paging::{PAGE_SIZE, Ppn, Satp};
@@ -42,6 +34,8 @@ struct Ledger {
     free: u64,
     /// One beyond the highest frame.
     end: u64,
+    /// One beyond the kernel's last byte.
+    kernel_end: u64,
     /// References to each frame that is not free, and what it was allocated for.
     frames: BTreeMap<u64, (u64, u64)>,
     /// Of each hart: the process that it runs.
@@ -128,49 +122,22 @@ impl Events for Ledger {
     }
 }
 
-/// A guest that has run a command and powered off.
-struct Ended {
-    machine: Machine<Ledger>,
-    kernel_end: u64,
-    /// Where its device tree was.
-    tree: u64,
-    output: String,
-}
-
 /// Runs a command on the guest.
-fn run(command: &str, flags: &str, harts: usize) -> Ended {
+fn run(command: &str, flags: &str, harts: usize) -> Ended<Ledger> {
+    let flags = format!("{flags} run=\"{command}\"");
     let kernel = guest::kernel("kernel.elf");
-    let append = format!("{flags} run=\"{command}\"");
-    let smp = harts.to_string();
-    let path = kernel.to_str().expect("a path in UTF-8");
-    let args = Args::parse_from(["emu", "--snapshot", "--smp", &smp, "--append", &append, path]);
-    let extent = Extent::of(args.memory);
-    let kernel_end = Program::open_kernel(&kernel, extent).expect("a kernel").extent().1;
-    let boot = Boot::prepare(&args, &kernel).expect("the kernel can be loaded");
-    let backends = setup::backends(&args, &kernel, true).expect("the image is there");
-    let mut ram = Ram::new(args.memory).expect("memory");
-    boot.load(&mut ram).expect("it fits");
-    let virtio = setup::virtio(&args);
-    let bus = Bus::new(ram, BusConfig { harts, rtc_start_ns: FIXED_START_NS, virtio, backends });
-    let max_insns = Some(20_000_000_000);
-    let config = MachineConfig { harts, max_insns, ..MachineConfig::default() };
-    let mut machine = Machine::with_events(config, bus, Ledger::default());
-    for hart in 0..harts {
-        machine.set_entry(hart, boot.entry, hart as u64, boot.dtb_address());
-    }
-    let mut console = BufferConsole::default();
-    let stop = machine.run(&mut console);
-    let output = String::from_utf8_lossy(&console.output).replace('\r', "");
-    assert!(matches!(stop, Stop::Exit(Exit::Code(0))), "{command}: {stop:?}\n{output}");
-    Ended { machine, kernel_end, tree: boot.dtb_address(), output }
+    guest::run(&kernel, &flags, harts, &[], |args| {
+        let program = Program::open_kernel(&kernel, Extent::of(args.memory)).expect("a kernel");
+        Ledger { kernel_end: program.extent().1, ..Ledger::default() }
+    })
 }
 
 /// Every frame in raw memory is where the kernel says, and is referred to as often as it says.
-fn recount(ended: &Ended, what: &str) {
+fn recount(ended: &Ended<Ledger>, what: &str) {
     let ledger = &ended.machine.events;
     let base = ledger.end - ledger.total * PAGE_SIZE;
     // Between the kernel and the frames there is room for the ledger: some bytes a frame.
-    let between = base - ended.kernel_end;
+    let between = base - ledger.kernel_end;
     assert!((ledger.total..=ledger.total * 8).contains(&between), "{between} bytes in front");
     let ram = &ended.machine.sys.bus.ram;
     let raw = raw_frames::count(ram, base..ledger.end, &ledger.roots, ended.tree);

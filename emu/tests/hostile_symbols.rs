@@ -1,6 +1,8 @@
 //! Whatever a file's symbol table and debug information hold, reading them ends in names, numbers
 //! or an error; never in a panic, a hang or a pile of memory.
 
+mod common;
+
 use emu::board::RAM_BASE;
 use emu::loader::{Extent, Program};
 use emu::symbols::Symbols;
@@ -104,19 +106,8 @@ fn long_names_are_not_many_copies() {
     file.push(0);
     file.resize((sections_at - 1) as usize, b'x');
     file.push(0);
-    let sections = [(2u32, symbols_at, 24 * count, 2u32, 24u64), (3, names_at, name + 2, 0, 0)];
     file.extend([0; 64]);
-    for (kind, at, len, link, entry) in sections {
-        file.extend(0u32.to_le_bytes());
-        file.extend(kind.to_le_bytes());
-        for word in [0, 0, at, len] {
-            file.extend(word.to_le_bytes());
-        }
-        file.extend(link.to_le_bytes());
-        file.extend(0u32.to_le_bytes());
-        file.extend(8u64.to_le_bytes());
-        file.extend(entry.to_le_bytes());
-    }
+    file.extend(common::symbol_sections(symbols_at, 24 * count, names_at, name + 2));
     set(&mut file, 40, &sections_at.to_le_bytes());
     set(&mut file, 60, &[3, 0, 2, 0]);
     let symbols = Symbols::from_elf(&file).expect("an ELF file");

@@ -7,7 +7,7 @@ mod bare;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bare::{BASE, Bare, i};
+use bare::{BASE, Bare};
 use emu::console::{Flow, HostConsole, Idle};
 use emu::dev::uart16550::Uart;
 use emu::inspect::Inspect;
@@ -19,6 +19,7 @@ use fuzz::layout::{ALIAS, CODE, DATA as DATA_PAGE, PAGE};
 use fuzz::lockstep::{self, ENGINES};
 use fuzz::show::Show;
 use fuzz::shrink::shrink;
+use isa::asm::{i, s};
 use isa::paging::{Mode, Pte};
 use isa::{Inst, Op, Priv, decode};
 
@@ -63,7 +64,6 @@ fn engines_agree_with_interrupts_at_every_boundary() {
 #[test]
 fn engines_agree_on_loops_over_memory() {
     let (a, b, end) = (10, 11, 12);
-    let s = bare::s;
     let bump = |register, by| i(Op::Addi, register, register, by);
     let bodies: [&[Inst]; 5] = [
         &[s(Op::Sb, a, 13, 0), bump(a, 1), s(Op::Bne, a, end, -8)],
@@ -128,9 +128,9 @@ fn engines_agree_on_loops_over_memory() {
 fn engines_agree_on_code_that_unmaps_itself() {
     let body = [
         i(Op::Addi, 5, 5, 1),
-        bare::s(Op::Sd, 6, 7, 0),
+        s(Op::Sd, 6, 7, 0),
         i(Op::Addi, 8, 8, 1),
-        bare::s(Op::Bne, 5, 9, -12),
+        s(Op::Bne, 5, 9, -12),
         i(Op::Addi, 7, 0, 0),
         i(Op::Jal, 0, 0, -20),
     ];
@@ -164,9 +164,9 @@ fn engines_agree_on_copies_that_run_out_of_memory() {
     let body = [
         i(Op::Lbu, 14, 11, 0),
         i(Op::Addi, 11, 11, 1),
-        bare::s(Op::Sb, 10, 14, 0),
+        s(Op::Sb, 10, 14, 0),
         i(Op::Addi, 10, 10, 1),
-        bare::s(Op::Bltu, 10, 12, -16),
+        s(Op::Bltu, 10, 12, -16),
     ];
     let left_by = |engine| {
         let config = MachineConfig { engine, max_insns: Some(5000), ..Default::default() };

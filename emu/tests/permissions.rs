@@ -3,7 +3,8 @@
 
 mod bare;
 
-use bare::{BASE, Bare, HANDLER, i, r, s};
+use bare::{BASE, Bare, HANDLER};
+use isa::asm::{i, r, s};
 use isa::paging::{Mode, Pte};
 use isa::{Op, Priv, csr};
 

@@ -6,9 +6,10 @@
 
 mod bare;
 
-use bare::{BASE, Bare, HANDLER, i, r, s};
+use bare::{BASE, Bare, HANDLER};
 use emu::inspect::{Debuggee, Inspect};
 use emu::machine::MachineConfig;
+use isa::asm::{i, r, s};
 use isa::csr::{self, envcfg, mstatus};
 use isa::paging::{Mode, Ppn, Pte, Satp, leaf_size};
 use isa::{Inst, Op, Priv};

@@ -3,12 +3,13 @@
 
 mod bare;
 
-use bare::{BASE, Bare, i, r, s};
+use bare::{BASE, Bare};
 use emu::events::{Events, View, Wishes};
 use emu::jit::Engine;
 use emu::machine::{MachineConfig, Stop};
 use emu::mem::PAGE_SIZE;
 use emu::mmu::Access;
+use isa::asm::{i, r, s};
 use isa::{Inst, Op, csr};
 
 /// The page in question.
@@ -99,7 +100,7 @@ fn run<const EVERY: bool>(engine: Engine) -> (Log<EVERY>, Vec<u8>) {
     for kind in [ON, OFF, ON] {
         code.extend([i(Op::Slti, 0, 10, kind), i(Op::Addi, 9, 0, 40)]);
         let distance = ROUTINE - 4 * code.len() as i32;
-        code.push(Inst { rd: 1, imm: distance, ..Inst::new(Op::Jal) });
+        code.push(i(Op::Jal, 1, 0, distance));
     }
     code.push(Inst::new(Op::Jal));
     bare.code(BASE, &code);

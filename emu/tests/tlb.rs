@@ -3,13 +3,14 @@
 mod bare;
 mod common;
 
-use bare::{BASE, Bare, i, r, s};
+use bare::{BASE, Bare};
 use common::guest;
 use emu::events::{Events, View};
 use emu::machine::{MachineConfig, Stop};
 use emu::mmu::{Access, Leaf};
 use emu::trace::tlb::TlbWatch;
 use emu::trace::tlb_model::{Policy, TlbConfig};
+use isa::asm::{csrw, i, r, s};
 use isa::paging::{Mode, Pte, Satp};
 use isa::{Inst, Op, Priv, csr};
 
@@ -256,10 +257,10 @@ fn thrash(bare: &mut Bare<Both>) {
         r(Op::SfenceVma, 0, 7, 0),
         i(Op::Andi, 17, 16, 127),
         s(Op::Bne, 17, 0, 8),
-        Inst { rs1: 18, imm: csr::SATP.into(), ..Inst::new(Op::Csrrw) },
+        csrw(csr::SATP, 18),
         i(Op::Andi, 17, 16, 255),
         s(Op::Bne, 17, 0, 12),
-        Inst { rs1: 19, imm: csr::SATP.into(), ..Inst::new(Op::Csrrw) },
+        csrw(csr::SATP, 19),
         r(Op::SfenceVma, 0, 0, 20),
         i(Op::Andi, 17, 16, 1023),
         s(Op::Bne, 17, 0, 8),
@@ -274,7 +275,7 @@ fn thrash(bare: &mut Bare<Both>) {
             bare.code(at, &[i(Op::Jal, 0, 0, 0x7fe)]);
             bare.code(at + 0x7fe, &[i(Op::Addi, 21, 21, 1), i(Op::Jal, 0, 0, 0x7fe)]);
         } else {
-            bare.code(at, &[Inst { rs1: 1, ..Inst::new(Op::Jalr) }]);
+            bare.code(at, &[i(Op::Jalr, 0, 1, 0)]);
         }
     }
     let satp = Satp { mode: Mode::Sv39, asid: 0, ppn: isa::paging::Ppn((BASE + 0x10000) >> 12) };
@@ -315,11 +316,10 @@ fn counts_are_those_of_a_naive_simulation() {
 fn counts_agree_on_a_real_kernel() {
     for harts in [1, 2] {
         let configs = ["64x4,fifo", "16x16,random,asid=off", "32x4,lru"];
-        let harts_arg = harts.to_string();
-        let options = ["--append", "run=\"echo hi\"", "--smp", &harts_arg];
-        let mut guest = guest::boot("kernel.elf", &options, Both::new(&configs, harts));
-        let output = guest.run();
-        assert!(output.contains("hi\n"), "{output}");
+        let kernel = guest::kernel("kernel.elf");
+        let events = Both::new(&configs, harts);
+        let guest = guest::run(&kernel, "run=\"echo hi\"", harts, &[], |_| events);
+        assert!(guest.output.contains("hi\n"), "{}", guest.output);
         let found = guest.machine.events.check();
         assert!(found.iter().all(|(insts, data)| *insts > 200 && *data > 200), "{found:?}");
     }

@@ -8,18 +8,12 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use abi::hint::{FaultClass, Hint};
-use clap::Parser;
-use common::guest;
-use emu::bus::{Bus, BusConfig, Exit};
+use common::guest::{self, run};
 use emu::cli::args::Args;
-use emu::cli::setup::{self, Boot};
 use emu::cli::watch;
-use emu::console::BufferConsole;
-use emu::dev::rtc::FIXED_START_NS;
 use emu::events::{Events, NoEvents, View};
 use emu::inspect::Inspect;
-use emu::machine::{Machine, MachineConfig, Stop};
-use emu::mem::Ram;
+use emu::machine::Machine;
 use emu::mmu::Fault;
 use emu::trace::observer::{Observer, Watch};
 use emu::trace::record::{Outcome, Record, Via};
@@ -75,37 +69,6 @@ impl Events for Both {
     }
 }
 
-/// Runs a command on the guest until it powers off.
-fn run<E: Events>(
-    kernel: &Path,
-    command: &str,
-    harts: usize,
-    options: &[&str],
-    events: impl FnOnce(&Args) -> E,
-) -> Machine<E> {
-    let (append, smp) = (format!("run=\"{command}\""), harts.to_string());
-    let path = kernel.to_str().expect("a path in UTF-8");
-    let words = ["emu", "--snapshot", "--smp", &smp, "--append", &append, path];
-    let args = Args::parse_from(words.iter().chain(options));
-    let boot = Boot::prepare(&args, kernel).expect("the kernel can be loaded");
-    let backends = setup::backends(&args, kernel, true).expect("the image is there");
-    let mut ram = Ram::new(args.memory).expect("memory");
-    boot.load(&mut ram).expect("it fits");
-    let virtio = setup::virtio(&args);
-    let bus = Bus::new(ram, BusConfig { harts, rtc_start_ns: FIXED_START_NS, virtio, backends });
-    let max_insns = Some(20_000_000_000);
-    let config = MachineConfig { harts, max_insns, ..MachineConfig::default() };
-    let mut machine = Machine::with_events(config, bus, events(&args));
-    for hart in 0..harts {
-        machine.set_entry(hart, boot.entry, hart as u64, boot.dtb_address());
-    }
-    let mut console = BufferConsole::default();
-    let stop = machine.run(&mut console);
-    let output = String::from_utf8_lossy(&console.output);
-    assert!(matches!(stop, Stop::Exit(Exit::Code(0))), "{command}: {stop:?}\n{output}");
-    machine
-}
-
 fn tracer<const EVERY: bool>(args: &Args, kernel: &Path) -> Observer<EVERY> {
     let tracer = watch::tracer(args, kernel, true).expect("the outputs can be made");
     Observer { tracer: tracer.expect("something is traced"), tlb: None, checker: None }
@@ -154,11 +117,13 @@ fn every_fault_is_recorded_as_the_kernel_handled_it() {
         let file = Temporary::new(&format!("{}{harts}", &command[..4]));
         let path = file.0.to_str().expect("UTF-8");
         let options = ["-o", path, "--trace=faults"];
-        let machine = run(&kernel, command, harts, &options, |args| Both {
+        let flags = format!("run=\"{command}\"");
+        let machine = run(&kernel, &flags, harts, &options, |args| Both {
             observer: tracer(args, &kernel),
             traps: 0,
             classes: BTreeMap::new(),
-        });
+        })
+        .machine;
         let Both { observer, traps, classes: mut said } = machine.events;
         assert!(observer.finish(0));
         let mut trapped = 0;
@@ -208,16 +173,17 @@ fn hash<E: Events>(machine: &Machine<E>) -> u64 {
 fn a_trace_changes_nothing() {
     let kernel = guest::kernel("kernel.elf");
     for harts in [1, 3] {
-        let command = "cat README | grep xv6 | wc; mmaptest";
-        let bare = run(&kernel, command, harts, &[], |_| NoEvents);
+        let command = "run=\"cat README | grep xv6 | wc; mmaptest\"";
+        let bare = run(&kernel, command, harts, &[], |_| NoEvents).machine;
         let expected = (bare.insns(), hash(&bare));
         let file = Temporary::new(&format!("hash{harts}"));
         let path = file.0.to_str().expect("UTF-8");
         let some =
-            run(&kernel, command, harts, &["-o", path], |args| tracer::<false>(args, &kernel));
+            run(&kernel, command, harts, &["-o", path], |args| tracer::<false>(args, &kernel))
+                .machine;
         assert_eq!((some.insns(), hash(&some)), expected, "faults, frames, {harts} harts");
         let all = ["-o", path, "--trace=faults,frames,proc,sys,traps,insn", "-e", "pid=3"];
-        let all = run(&kernel, command, harts, &all, |args| tracer::<true>(args, &kernel));
+        let all = run(&kernel, command, harts, &all, |args| tracer::<true>(args, &kernel)).machine;
         assert_eq!((all.insns(), hash(&all)), expected, "everything, {harts} harts");
     }
 }
@@ -246,9 +212,9 @@ fn a_timeline_can_be_drawn() {
         let file = Temporary::new(&format!("timeline{harts}"));
         let path = file.0.with_extension("perfetto.json");
         let options = ["-o", path.to_str().expect("UTF-8")];
-        let machine = run(&kernel, "echo hi; cat README | wc; mmaptest", harts, &options, |args| {
-            tracer::<false>(args, &kernel)
-        });
+        let command = "run=\"echo hi; cat README | wc; mmaptest\"";
+        let machine =
+            run(&kernel, command, harts, &options, |args| tracer::<false>(args, &kernel)).machine;
         assert!(machine.events.finish(0));
         let text = std::fs::read_to_string(&path).expect("a timeline");
         let _ = std::fs::remove_file(&path);

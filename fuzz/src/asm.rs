@@ -1,31 +1,7 @@
 //! A small assembler for the code around the streams.
 
+use isa::asm::i;
 use isa::{Inst, Op, encode};
-
-/// `op rd, rs1, rs2`.
-pub fn r(op: Op, rd: u8, rs1: u8, rs2: u8) -> Inst {
-    Inst { rd, rs1, rs2, ..Inst::new(op) }
-}
-
-/// `op rd, rs1, imm`, and `op rd, imm(rs1)`.
-pub fn i(op: Op, rd: u8, rs1: u8, imm: i32) -> Inst {
-    Inst { rd, rs1, imm, ..Inst::new(op) }
-}
-
-/// `op rs2, imm(rs1)`, and `op rs1, rs2, imm`.
-pub fn s(op: Op, rs1: u8, rs2: u8, imm: i32) -> Inst {
-    Inst { rs1, rs2, imm, ..Inst::new(op) }
-}
-
-/// `csrr rd, csr`.
-pub fn read(rd: u8, csr: u16) -> Inst {
-    i(Op::Csrrs, rd, 0, csr.into())
-}
-
-/// `csrw csr, rs1`.
-pub fn write(csr: u16, rs1: u8) -> Inst {
-    i(Op::Csrrw, 0, rs1, csr.into())
-}
 
 /// Instructions that make a constant.
 pub fn li(rd: u8, value: u64) -> Vec<Inst> {

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use emu::jit::Engine;
 use emu::machine::Stop;
+use isa::asm::{i, s};
 use isa::{Op, encode};
 
-use crate::asm::{Asm, i, li, s};
+use crate::asm::{Asm, li};
 use crate::case::{Case, Kind};
 use crate::generate::generate;
 use crate::layout::*;

@@ -1,9 +1,9 @@
 //! A stream in the making: units, and where they are put.
 
+use isa::asm::{i, r, s};
 use isa::compressed::expand;
 use isa::{Inst, Op, Operand, decode, encode};
 
-use crate::asm::{i, r, s};
 use crate::case::{Case, Kind, NOP};
 use crate::generate::{csr, is_made_in_units};
 use crate::layout::*;

@@ -5,10 +5,11 @@
 //! tables to be repaired; if [`ARG`] is negative, for the exit. A fetch that fails repairs the
 //! tables and goes on in M-mode. Whoever is lost goes to the end of his stream.
 
+use isa::asm::{csrr, csrw, i, r, s};
 use isa::csr::{self, counter, envcfg, mip, mstatus};
 use isa::{Inst, Op, Priv};
 
-use crate::asm::{Asm, Label, i, li, r, read, s, write};
+use crate::asm::{Asm, Label, li};
 use crate::case::{Case, Kind};
 use crate::layout::*;
 
@@ -24,28 +25,28 @@ pub fn machine(case: &Case, base: u64) -> Vec<u32> {
     let mut a = Asm::default();
     let [interrupt, heal, wild, heals, call] = std::array::from_fn(|_| a.label());
     // The control page, from the handler's own address.
-    a.add([i(Op::Auipc, CTL, 0, (CONTROL * PAGE) as i32), read(H0, csr::MCAUSE)]);
+    a.add([i(Op::Auipc, CTL, 0, (CONTROL * PAGE) as i32), csrr(H0, csr::MCAUSE)]);
     a.jump(s(Op::Blt, H0, 0, 0), interrupt);
     if case.kind == Kind::Qemu {
         as_store(&mut a);
     }
     log(&mut a);
     // Where it was, as an address of the identity, and whether that is in a stream.
-    a.add([read(H1, csr::MEPC)]);
+    a.add([csrr(H1, csr::MEPC)]);
     a.add(li(TMP, ALIAS));
     a.add([r(Op::Or, H1, H1, TMP), r(Op::Xor, H1, H1, TMP)]);
     a.add(li(TMP, base + CODE * PAGE));
     a.add([r(Op::Sub, TMP, H1, TMP), i(Op::Lui, H0, 0, ((DATA - CODE) * PAGE) as i32)]);
     a.jump(s(Op::Bgeu, TMP, H0, 0), wild);
-    a.add([read(H0, csr::MCAUSE), i(Op::Addi, H0, H0, -1)]);
+    a.add([csrr(H0, csr::MCAUSE), i(Op::Addi, H0, H0, -1)]);
     a.jump(s(Op::Beq, H0, 0, 0), heal);
     a.add([i(Op::Addi, H0, H0, -11)]);
     a.jump(s(Op::Beq, H0, 0, 0), heal);
     // Calls are 8 to 11.
     a.add([i(Op::Addi, H0, H0, 4), i(Op::Sltiu, H0, H0, 4)]);
     a.jump(s(Op::Bne, H0, 0, 0), call);
-    a.add([read(H0, csr::MEPC), i(Op::Addi, H0, H0, 4), i(Op::Andi, H0, H0, -4)]);
-    a.add([write(csr::MEPC, H0), Inst::new(Op::Mret)]);
+    a.add([csrr(H0, csr::MEPC), i(Op::Addi, H0, H0, 4), i(Op::Andi, H0, H0, -4)]);
+    a.add([csrw(csr::MEPC, H0), Inst::new(Op::Mret)]);
     a.bind(call);
     let exit = a.label();
     a.jump(s(Op::Blt, ARG, 0, 0), exit);
@@ -53,7 +54,7 @@ pub fn machine(case: &Case, base: u64) -> Vec<u32> {
     a.jump(s(Op::Bne, H0, 0, 0), heal);
     switch(&mut a);
     a.bind(wild);
-    a.add([read(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 3), r(Op::Add, TMP, TMP, CTL)]);
+    a.add([csrr(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 3), r(Op::Add, TMP, TMP, CTL)]);
     a.add([i(Op::Ld, H1, TMP, END as i32)]);
     a.bind(heal);
     repair(&mut a, case, base, heals);
@@ -73,12 +74,12 @@ fn as_store(a: &mut Asm) {
     a.add(li(TMP, 1 << 4 | 1 << 5 | 1 << 13));
     a.add([r(Op::Srl, TMP, TMP, H0), i(Op::Andi, TMP, TMP, 1)]);
     a.jump(s(Op::Beq, TMP, 0, 0), other);
-    a.add([read(H1, csr::MEPC)]);
+    a.add([csrr(H1, csr::MEPC)]);
     a.add(li(TMP, ALIAS));
     a.add([r(Op::Andn, H1, H1, TMP), i(Op::Lhu, H1, H1, 0), i(Op::Andi, H1, H1, 0x7f)]);
     a.add([i(Op::Xori, H1, H1, 0x2f)]);
     a.jump(s(Op::Bne, H1, 0, 0), other);
-    a.add([i(Op::Ori, H0, H0, 2), write(csr::MCAUSE, H0)]);
+    a.add([i(Op::Ori, H0, H0, 2), csrw(csr::MCAUSE, H0)]);
     a.bind(other);
 }
 
@@ -90,13 +91,13 @@ fn log(a: &mut Asm) {
     a.add([i(Op::Ld, H1, CTL, TRAP as i32), i(Op::Slli, TMP, H1, 52)]);
     a.jump(s(Op::Beq, TMP, 0, 0), skip);
     a.add([i(Op::Addi, H1, H1, -(TRAP_SIZE as i32)), s(Op::Sd, CTL, H1, TRAP as i32)]);
-    a.add([s(Op::Sd, H1, H0, 0), read(TMP, csr::MEPC), s(Op::Sd, H1, TMP, 8)]);
+    a.add([s(Op::Sd, H1, H0, 0), csrr(TMP, csr::MEPC), s(Op::Sd, H1, TMP, 8)]);
     a.add(li(TMP, TOLD));
     a.add([r(Op::Srl, TMP, TMP, H0), i(Op::Andi, TMP, TMP, 1)]);
     a.jump(s(Op::Beq, TMP, 0, 0), skip);
-    a.add([read(TMP, csr::MTVAL), s(Op::Sd, H1, TMP, 16)]);
+    a.add([csrr(TMP, csr::MTVAL), s(Op::Sd, H1, TMP, 16)]);
     a.bind(skip);
-    a.add([write(csr::MTVAL, 0)]);
+    a.add([csrw(csr::MTVAL, 0)]);
 }
 
 /// Goes to H1, in the mode that is asked for.
@@ -107,7 +108,7 @@ fn switch(a: &mut Asm) {
     a.add(li(TMP, ALIAS));
     a.add([r(Op::Or, H1, H1, TMP)]);
     a.bind(identity);
-    a.add([write(csr::MEPC, H1)]);
+    a.add([csrw(csr::MEPC, H1)]);
     a.add(li(TMP, mstatus::MPP));
     a.add([i(Op::Csrrc, 0, TMP, csr::MSTATUS.into()), i(Op::Slli, H0, H0, 11)]);
     a.add([i(Op::Csrrs, 0, H0, csr::MSTATUS.into()), Inst::new(Op::Mret)]);
@@ -116,7 +117,7 @@ fn switch(a: &mut Asm) {
 /// Repairs the tables and what else streams may have broken, and goes to H1 in M-mode.
 fn repair(a: &mut Asm, case: &Case, base: u64, again: Label) {
     let done = a.label();
-    a.add([write(csr::MEPC, H1)]);
+    a.add([csrw(csr::MEPC, H1)]);
     a.add(li(TMP, mstatus::MPP));
     a.add([i(Op::Csrrs, 0, TMP, csr::MSTATUS.into())]);
     a.add(li(H0, base + HEAL * PAGE));
@@ -140,21 +141,21 @@ fn registers(a: &mut Asm, case: &Case, base: u64) {
     ];
     for (number, value) in set {
         a.add(li(H0, value));
-        a.add([write(number, H0)]);
+        a.add([csrw(number, H0)]);
     }
 }
 
 /// An interrupt: everything that may have caused it is put off.
 fn rearm(a: &mut Asm, case: &Case) {
     let every = case.timer.map_or(1 << 20, |timer| timer.every);
-    a.add([read(H0, csr::TIME)]);
+    a.add([csrr(H0, csr::TIME)]);
     a.add(li(TMP, every));
-    a.add([r(Op::Add, H0, H0, TMP), read(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 3)]);
+    a.add([r(Op::Add, H0, H0, TMP), csrr(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 3)]);
     a.add(li(H1, MTIMECMP));
-    a.add([r(Op::Add, TMP, TMP, H1), s(Op::Sd, TMP, H0, 0), write(csr::STIMECMP, H0)]);
-    a.add([read(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 2)]);
+    a.add([r(Op::Add, TMP, TMP, H1), s(Op::Sd, TMP, H0, 0), csrw(csr::STIMECMP, H0)]);
+    a.add([csrr(TMP, csr::MHARTID), i(Op::Slli, TMP, TMP, 2)]);
     a.add(li(H1, CLINT));
-    a.add([r(Op::Add, TMP, TMP, H1), s(Op::Sw, TMP, 0, 0), write(csr::MIP, 0)]);
+    a.add([r(Op::Add, TMP, TMP, H1), s(Op::Sw, TMP, 0, 0), csrw(csr::MIP, 0)]);
     a.add([Inst::new(Op::Mret)]);
 }
 
@@ -163,29 +164,29 @@ pub fn supervisor(case: &Case) -> Vec<u32> {
     let mut a = Asm::default();
     let interrupt = a.label();
     let (swap, fence, satp) = (case.seed & 1 != 0, case.seed & 2 != 0, case.seed & 4 != 0);
-    a.add([read(H0, csr::SCAUSE)]);
+    a.add([csrr(H0, csr::SCAUSE)]);
     a.jump(s(Op::Blt, H0, 0, 0), interrupt);
     if swap {
-        a.add([i(Op::Csrrw, H1, H1, csr::SSCRATCH.into()), read(H0, csr::SSTATUS)]);
+        a.add([i(Op::Csrrw, H1, H1, csr::SSCRATCH.into()), csrr(H0, csr::SSTATUS)]);
         a.add([i(Op::Csrrw, H1, H1, csr::SSCRATCH.into())]);
     }
     if satp {
-        a.add([read(H0, csr::SATP), write(csr::SATP, H0)]);
+        a.add([csrr(H0, csr::SATP), csrw(csr::SATP, H0)]);
     }
     if fence {
         a.add([r(Op::SfenceVma, 0, 0, 0)]);
     }
     if case.kind == Kind::Qemu {
         // As in `as_store`.
-        a.add([write(csr::SCAUSE, 0), i(Op::Auipc, H0, 0, 0), r(Op::ScW, 0, H0, 0)]);
+        a.add([csrw(csr::SCAUSE, 0), i(Op::Auipc, H0, 0, 0), r(Op::ScW, 0, H0, 0)]);
     }
-    a.add([read(H0, csr::SEPC), i(Op::Addi, H0, H0, 4), i(Op::Andi, H0, H0, -4)]);
-    a.add([write(csr::SEPC, H0), Inst::new(Op::Sret)]);
+    a.add([csrr(H0, csr::SEPC), i(Op::Addi, H0, H0, 4), i(Op::Andi, H0, H0, -4)]);
+    a.add([csrw(csr::SEPC, H0), Inst::new(Op::Sret)]);
     a.bind(interrupt);
     let every = case.timer.map_or(1 << 10, |timer| timer.every);
-    a.add([read(H0, csr::TIME)]);
+    a.add([csrr(H0, csr::TIME)]);
     a.add(li(TMP, every));
-    a.add([r(Op::Add, H0, H0, TMP), write(csr::STIMECMP, H0), write(csr::SIP, 0)]);
+    a.add([r(Op::Add, H0, H0, TMP), csrw(csr::STIMECMP, H0), csrw(csr::SIP, 0)]);
     a.add([Inst::new(Op::Sret)]);
     a.finish()
 }
@@ -209,7 +210,7 @@ pub fn entry(case: &Case, base: u64, hart: usize) -> Vec<u32> {
     let mut a = Asm::default();
     let mut set = |number: u16, value: u64| {
         a.add(li(H0, value));
-        a.add([write(number, H0)]);
+        a.add([csrw(number, H0)]);
     };
     set(csr::MTVEC, base);
     set(csr::PMPADDR0, u64::MAX);
@@ -228,21 +229,21 @@ pub fn entry(case: &Case, base: u64, hart: usize) -> Vec<u32> {
     registers(&mut a, case, base);
     // Another case may have been there before.
     let left = [csr::MSCRATCH, csr::SSCRATCH, csr::MCAUSE, csr::SCAUSE, csr::SEPC, csr::STVAL];
-    a.add(left.map(|number| write(number, 0)));
+    a.add(left.map(|number| csrw(number, 0)));
     a.add(li(CTL, base + CONTROL * PAGE));
     if let Some(timer) = case.timer {
         a.add(li(H0, timer.first));
         a.add(li(H1, MTIMECMP + 8 * hart as u64));
-        a.add([if timer.supervisor { write(csr::STIMECMP, H0) } else { s(Op::Sd, H1, H0, 0) }]);
+        a.add([if timer.supervisor { csrw(csr::STIMECMP, H0) } else { s(Op::Sd, H1, H0, 0) }]);
     }
     a.add((0..case.pad).map(|_| i(Op::Addi, 0, 0, 0)));
     a.add((0..32).map(|n| i(Op::Fld, n, CTL, F as i32 + 8 * i32::from(n))));
     let alias = if case.start == Priv::User { ALIAS } else { 0 };
     a.add(li(H0, (base + case.stream(hart)) | alias));
-    a.add([write(csr::MEPC, H0)]);
+    a.add([csrw(csr::MEPC, H0)]);
     let mode = (case.start as u64) << mstatus::MPP_SHIFT;
     a.add(li(H0, case.mstatus & !mstatus::MPP | mode));
-    a.add([write(csr::MSTATUS, H0)]);
+    a.add([csrw(csr::MSTATUS, H0)]);
     let x = |n: u8| i(Op::Ld, n, CTL, X as i32 + 0x100 * hart as i32 + 8 * i32::from(n));
     a.add((1..32).filter(|n| *n != CTL).map(x));
     a.add([Inst::new(Op::Mret)]);
@@ -260,7 +261,7 @@ pub fn exit() -> Vec<u32> {
     a.add((0..32).map(|n| s(Op::Fsd, CTL, n, next())));
     let dumped = [csr::FCSR, csr::MSTATUS, csr::MSCRATCH, csr::SSCRATCH, csr::SCAUSE, csr::SEPC];
     for number in dumped {
-        a.add([read(H0, number), s(Op::Sd, CTL, H0, next())]);
+        a.add([csrr(H0, number), s(Op::Sd, CTL, H0, next())]);
     }
     a.add([i(Op::Ld, H0, CTL, NEXT as i32), i(Op::Jalr, 0, H0, 0)]);
     a.finish()

@@ -1,8 +1,9 @@
 //! Units of streams that are about modes, traps, page tables, changes of code, and time.
 
+use isa::asm::{csrw, i, r, s};
 use isa::{Inst, Op, csr, encode};
 
-use crate::asm::{i, r, s, write};
+use crate::asm::li;
 use crate::generate::bits;
 use crate::layout::*;
 use crate::stream::{Base, Stream, Word};
@@ -13,7 +14,7 @@ impl Stream<'_> {
         let (number, mask) = bits(self.random, self.kind);
         let register = self.free();
         let op = self.random.of(&[Op::Csrrs, Op::Csrrc]);
-        let mut unit = crate::asm::li(register, mask);
+        let mut unit = li(register, mask);
         unit.push(i(op, self.free(), register, number.into()));
         self.add(unit);
     }
@@ -34,14 +35,14 @@ impl Stream<'_> {
             unit.extend(alias);
         }
         if machine {
-            unit.push(write(csr::MEPC, by));
-            unit.extend(crate::asm::li(ARG, csr::mstatus::MPP));
+            unit.push(csrw(csr::MEPC, by));
+            unit.extend(li(ARG, csr::mstatus::MPP));
             unit.push(i(Op::Csrrc, 0, ARG, csr::MSTATUS.into()));
             unit.extend([i(Op::Addi, ARG, 0, mode), i(Op::Slli, ARG, ARG, 11)]);
             unit.extend([i(Op::Csrrs, 0, ARG, csr::MSTATUS.into()), Inst::new(Op::Mret)]);
         } else {
             let op = if mode == 0 { Op::Csrrc } else { Op::Csrrs };
-            unit.extend([write(csr::SEPC, by), i(Op::Addi, ARG, 0, csr::mstatus::SPP as i32)]);
+            unit.extend([csrw(csr::SEPC, by), i(Op::Addi, ARG, 0, csr::mstatus::SPP as i32)]);
             unit.extend([i(op, 0, ARG, csr::SSTATUS.into()), Inst::new(Op::Sret)]);
         }
         unit[1].imm = 4 * unit.len() as i32;
@@ -169,7 +170,7 @@ impl Stream<'_> {
             _ => self.add([
                 i(Op::Csrrs, by, 0, csr::TIME.into()),
                 i(Op::Addi, by, by, later),
-                write(csr::STIMECMP, by),
+                csrw(csr::STIMECMP, by),
             ]),
         }
     }

@@ -6,6 +6,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod asm;
 pub mod compressed;
 pub mod csr;
 mod decode;

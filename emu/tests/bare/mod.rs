@@ -8,7 +8,7 @@ use emu::inspect::{Debuggee, Inspect};
 use emu::machine::{Machine, MachineConfig, Stop};
 use emu::mem::Ram;
 use isa::paging::{Mode, Ppn, Pte, Satp};
-use isa::{Inst, Op, Priv, csr, encode};
+use isa::{Inst, Priv, csr, encode};
 
 /// Where memory begins.
 pub const BASE: u64 = 0x8000_0000;
@@ -19,21 +19,6 @@ pub const HANDLER: u64 = BASE + 0xf000;
 pub struct Bare<E: Events = NoEvents> {
     pub machine: Machine<E>,
     pub console: BufferConsole,
-}
-
-/// `op rd, rs1, rs2`.
-pub fn r(op: Op, rd: u8, rs1: u8, rs2: u8) -> Inst {
-    Inst { rd, rs1, rs2, ..Inst::new(op) }
-}
-
-/// `op rd, rs1, imm`, and `op rd, imm(rs1)`.
-pub fn i(op: Op, rd: u8, rs1: u8, imm: i32) -> Inst {
-    Inst { rd, rs1, imm, ..Inst::new(op) }
-}
-
-/// `op rs2, imm(rs1)`, and `op rs1, rs2, imm`.
-pub fn s(op: Op, rs1: u8, rs2: u8, imm: i32) -> Inst {
-    Inst { rs1, rs2, imm, ..Inst::new(op) }
 }
 
 impl Bare {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use emu::bus::{Bus, BusConfig};
+use emu::bus::{Bus, BusConfig, Exit};
 use emu::cli::args::Args;
 use emu::cli::setup::{self, Boot};
 use emu::console::BufferConsole;
@@ -12,10 +12,12 @@ use emu::events::Events;
 use emu::machine::{Machine, MachineConfig, Stop};
 use emu::mem::Ram;
 
-/// A machine with a kernel in its memory.
-pub struct Guest<E: Events> {
+/// A guest that has run a command and powered off.
+pub struct Ended<E: Events> {
     pub machine: Machine<E>,
-    pub console: BufferConsole,
+    /// Where its device tree was.
+    pub tree: u64,
+    pub output: String,
 }
 
 /// A kernel of the guest build: `kernel.elf`, or `kernel-mutants.elf`.
@@ -25,45 +27,34 @@ pub fn kernel(name: &str) -> PathBuf {
     kernel
 }
 
-/// A machine with that kernel of the guest build and its disk.
-pub fn boot<E: Events>(name: &str, options: &[&str], events: E) -> Guest<E> {
-    boot_file(&kernel(name), options, events)
-}
-
-/// A machine with that kernel and the `fs.img` beside it.
-pub fn boot_file<E: Events>(kernel: &Path, options: &[&str], events: E) -> Guest<E> {
-    let kernel = kernel.to_str().expect("a name in UTF-8");
-    let words = ["emu", "--snapshot", kernel].into_iter().chain(options.iter().copied());
-    let args = Args::try_parse_from(words).expect("options");
-    let (kernel, beside) = setup::kernel(&args).expect("a kernel");
-    let boot = Boot::prepare(&args, &kernel).expect("a kernel");
-    let backends = setup::backends(&args, &kernel, beside).expect("a disk");
+/// Boots a kernel with the disk beside it, and with these flags, which have it run something
+/// (`run="command"`) and power off with status 0.
+pub fn run<E: Events>(
+    kernel: &Path,
+    flags: &str,
+    harts: usize,
+    options: &[&str],
+    events: impl FnOnce(&Args) -> E,
+) -> Ended<E> {
+    let smp = harts.to_string();
+    let path = kernel.to_str().expect("a path in UTF-8");
+    let words = ["emu", "--snapshot", "--smp", &smp, "--append", flags, path];
+    let args = Args::parse_from(words.iter().chain(options));
+    let boot = Boot::prepare(&args, kernel).expect("the kernel can be loaded");
+    let backends = setup::backends(&args, kernel, true).expect("the image is there");
     let mut ram = Ram::new(args.memory).expect("memory");
-    boot.load(&mut ram).expect("room");
+    boot.load(&mut ram).expect("it fits");
     let virtio = setup::virtio(&args);
-    let bus = Bus::new(ram, BusConfig { backends, virtio, ..BusConfig::new(args.smp) });
-    let config = MachineConfig {
-        harts: args.smp,
-        max_insns: args.max_insns,
-        seed: args.seed,
-        ..MachineConfig::default()
-    };
-    let mut machine = Machine::with_events(config, bus, events);
-    for hart in 0..args.smp {
+    let bus = Bus::new(ram, BusConfig { virtio, backends, ..BusConfig::new(harts) });
+    let max_insns = Some(20_000_000_000);
+    let config = MachineConfig { harts, max_insns, ..MachineConfig::default() };
+    let mut machine = Machine::with_events(config, bus, events(&args));
+    for hart in 0..harts {
         machine.set_entry(hart, boot.entry, hart as u64, boot.dtb_address());
     }
-    Guest { machine, console: BufferConsole::default() }
-}
-
-impl<E: Events> Guest<E> {
-    /// Runs until the guest ends the machine; what it printed.
-    pub fn run(&mut self) -> String {
-        loop {
-            match self.machine.run(&mut self.console) {
-                Stop::Exit(_) | Stop::MaxInsns | Stop::Stuck { .. } => break,
-                _ => {}
-            }
-        }
-        String::from_utf8_lossy(&self.console.output).into_owned()
-    }
+    let mut console = BufferConsole::default();
+    let stop = machine.run(&mut console);
+    let output = String::from_utf8_lossy(&console.output).replace('\r', "");
+    assert!(matches!(stop, Stop::Exit(Exit::Code(0))), "{flags}: {stop:?}\n{output}");
+    Ended { machine, tree: boot.dtb_address(), output }
 }

@@ -82,20 +82,27 @@ pub fn elf(code: &[u32], memory: u64, symbols: &[(&str, u64)]) -> Vec<u8> {
     file.extend(table);
     file.extend(&names);
     file.extend([0; 64]);
-    for (kind, at, len, link) in
-        [(2u32, symbols_at, symbols_len, 2u32), (3, names_at, names.len() as u64, 0)]
-    {
-        file.extend(0u32.to_le_bytes());
-        file.extend(kind.to_le_bytes());
-        for word in [0, 0, at, len] {
-            file.extend(word.to_le_bytes());
-        }
-        file.extend(link.to_le_bytes());
-        file.extend(0u32.to_le_bytes());
-        file.extend(8u64.to_le_bytes());
-        file.extend(24u64.to_le_bytes());
-    }
+    file.extend(symbol_sections(symbols_at, symbols_len, names_at, names.len() as u64));
     file
+}
+
+/// Headers of a table of symbols, which has to be section 1, and of their names.
+pub fn symbol_sections(symbols_at: u64, symbols: u64, names_at: u64, names: u64) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (kind, at, len, link, entry) in
+        [(2u32, symbols_at, symbols, 2u32, 24u64), (3, names_at, names, 0, 0)]
+    {
+        headers.extend(0u32.to_le_bytes());
+        headers.extend(kind.to_le_bytes());
+        for word in [0, 0, at, len] {
+            headers.extend(word.to_le_bytes());
+        }
+        headers.extend(link.to_le_bytes());
+        headers.extend(0u32.to_le_bytes());
+        headers.extend(8u64.to_le_bytes());
+        headers.extend(entry.to_le_bytes());
+    }
+    headers
 }
 
 /// `lui rd, value >> 12`.
