@@ -117,7 +117,7 @@ impl Case {
     /// The region at `base`; what comes after the exit is at `next`.
     pub fn image(&self, base: u64, next: u64) -> Vec<u8> {
         let mut image = Image { base, bytes: vec![0; REGION as usize] };
-        let mut random = Random(self.data);
+        let mut random = Random::new(self.data);
         for word in 0..DATA_PAGES * PAGE / 8 {
             image.put(DATA * PAGE + 8 * word, random.float());
         }

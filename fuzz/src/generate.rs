@@ -19,7 +19,7 @@ pub fn for_engines(seed: u64) -> Case {
 
 /// The case of this kind that this seed makes.
 pub fn generate(seed: u64, kind: Kind) -> Case {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let ours = kind == Kind::Ours;
     let harts = if ours { random.of(&[1, 1, 2, 3]) } else { 1 };
     let timer = (ours && random.one_in(3)).then(|| Timer {

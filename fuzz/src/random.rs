@@ -1,17 +1,20 @@
 //! Random numbers that a seed decides.
 
-/// SplitMix64.
+use emu::dev::SplitMix;
+
+/// A generator of what streams are made of.
 #[derive(Clone, Debug)]
-pub struct Random(pub u64);
+pub struct Random(SplitMix);
 
 impl Random {
+    /// The generator with this seed.
+    pub fn new(seed: u64) -> Random {
+        Random(SplitMix(seed))
+    }
+
     /// Any number.
     pub fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     /// A number below `limit`.

@@ -72,7 +72,7 @@ pub trait Device {
     }
 }
 
-/// A small generator (SplitMix64) for devices whose data must repeat from run to run.
+/// A small generator (SplitMix64) for what looks random and must repeat from run to run.
 #[derive(Clone, Debug)]
 pub struct SplitMix(pub u64);
 

@@ -2,6 +2,7 @@
 //! flag, and the few rules of RISC-V that are not IEEE's.
 
 use super::*;
+use crate::dev::SplitMix;
 use rustc_apfloat::ieee::{Double, Quad, Single};
 use rustc_apfloat::{Float, FloatConvert, Round, Status, StatusAnd};
 
@@ -26,15 +27,12 @@ impl Oracle for f64 {
     type Ap = Double;
 }
 
-/// A small generator (splitmix64): runs are repeatable.
-struct Random(u64);
+/// Operands; runs are repeatable.
+struct Random(SplitMix);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     fn below(&mut self, n: u64) -> u64 {
@@ -146,7 +144,7 @@ fn check<F: Oracle>(
     soft: Operation,
     oracle: impl Fn(&[u64; 3], Round) -> (u64, Flags),
 ) {
-    let mut random = Random(name.len() as u64 + F::FRAC as u64);
+    let mut random = Random(SplitMix(name.len() as u64 + F::FRAC as u64));
     for (rm, round) in MODES {
         for n in 0..ROUNDS {
             let a = random.operand::<F>(F::INF / 2);
@@ -386,7 +384,7 @@ fn to_single_range(x: &[u64; 3]) -> u64 {
 }
 
 fn comparisons<F: Oracle>() {
-    let mut random = Random(7);
+    let mut random = Random(SplitMix(7));
     for _ in 0..ROUNDS {
         let a = random.operand::<F>(F::INF / 2);
         let b = random.operand::<F>(a);
