@@ -60,6 +60,8 @@ pub trait Events {
     /// Whether [`Events::translations_fenced`] is called by all means; a translated fence does
     /// nothing else.
     const FENCES: bool = true;
+    /// Whether [`Events::trap_returned`] is called by all means; a translated return calls nobody.
+    const RETURNS: bool = true;
     /// Whether [`Events::hinted`] is called by all means; a translated hint does nothing else.
     const HINTS: bool = true;
     /// Whether [`Events::probed`] is called.
@@ -168,5 +170,6 @@ pub struct NoEvents;
 
 impl Events for NoEvents {
     const FENCES: bool = false;
+    const RETURNS: bool = false;
     const HINTS: bool = false;
 }

@@ -116,8 +116,8 @@ impl<E: Events> Machine<E> {
     pub fn with_events(config: MachineConfig, bus: Bus, events: E) -> Machine<E> {
         let source = if config.host_clock { Source::Host } else { Source::Virtual };
         let mut code = Code::new(&bus.ram);
-        let native = config.engine.translator::<E>(&bus.ram, &code);
         let tables = Tables::new(&bus.ram);
+        let native = config.engine.translator::<E>(&bus.ram, &code, &tables);
         if E::PROBES {
             code.set_probes(events.probes());
         }
@@ -223,7 +223,7 @@ impl<E: Events> Machine<E> {
         self.sys.code.collect(&mut self.sys.bus.ram);
         if hart.code_epoch != self.sys.code.epoch {
             hart.code_epoch = self.sys.code.epoch;
-            hart.spaces.forget_jumps(&mut hart.ctx.space);
+            hart.forget_jumps();
         }
         hart.catch_up(&self.sys.tables);
         self.sys.tables.trim();

@@ -23,7 +23,7 @@ pub(crate) const CODE: u8 = 1;
 /// The page waits in the list of those that a device wrote.
 const TOUCHED: u8 = 2;
 /// The page holds PTEs that translations were derived from.
-const TABLE: u8 = 4;
+pub(crate) const TABLE: u8 = 4;
 /// The observer wants to know of stores to the page.
 const WATCHED: u8 = 8;
 

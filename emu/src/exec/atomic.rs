@@ -11,8 +11,8 @@ use isa::{Inst, Op, Priv};
 
 use super::{Cpu, Next};
 use crate::events::Events;
-use crate::hart::{Trap, Wants};
-use crate::mmu::{Access, Fault, Reason};
+use crate::hart::{Refused, Trap, Wants};
+use crate::mmu::{Access, Reason};
 
 /// After this many swaps in a row that changed nothing, the hart gives up its turn.
 const SPINS: u16 = 4;
@@ -39,7 +39,7 @@ impl<E: Events> Cpu<'_, E> {
         }
         let pa = self.locate(va, size, access)?;
         if !self.sys.bus.ram.contains(pa, size) {
-            return Err(Fault::plain(va, access, Reason::NoDevice).into());
+            return Err(self.refuse(va, access, Reason::NoDevice).into());
         }
         Ok(pa)
     }
@@ -134,26 +134,26 @@ impl<E: Events> Cpu<'_, E> {
         }
         let aligned = va & !(CACHE_BLOCK - 1);
         let located = self.locate(aligned, CACHE_BLOCK, Access::Store);
-        let pa = located.map_err(|fault| Fault { va, ..fault })?;
+        let pa = located.inspect_err(|_| self.hart.refused.va = va)?;
         if !self.sys.bus.ram.contains(pa, CACHE_BLOCK) {
-            return Err(Fault::plain(va, Access::Store, Reason::NoDevice).into());
+            return Err(self.refuse(va, Access::Store, Reason::NoDevice).into());
         }
         self.write_bytes(aligned, pa, &[0; CACHE_BLOCK as usize]);
         Ok(Next::Inst)
     }
 
     /// Whether the cache block of `va` may be read or written; if neither, the fault is a store's.
-    fn reach(&mut self, va: u64) -> Result<(), Fault> {
+    fn reach(&mut self, va: u64) -> Result<(), Refused> {
         let aligned = va & !(CACHE_BLOCK - 1);
         let located = match self.locate(aligned, CACHE_BLOCK, Access::Load) {
             Ok(pa) => Ok(pa),
             Err(_) => self.locate(aligned, CACHE_BLOCK, Access::Store),
         };
-        let pa = located.map_err(|fault| Fault { va, ..fault })?;
+        let pa = located.inspect_err(|_| self.hart.refused.va = va)?;
         if self.sys.bus.ram.contains(pa, CACHE_BLOCK) {
             Ok(())
         } else {
-            Err(Fault::plain(va, Access::Store, Reason::NoDevice))
+            Err(self.refuse(va, Access::Store, Reason::NoDevice))
         }
     }
 }

@@ -9,10 +9,10 @@ use isa::{Inst, decode};
 use super::Cpu;
 use super::code::{Block, Found, Jump};
 use crate::events::Events;
-use crate::hart::{Trap, Wants};
+use crate::hart::{Refused, Trap, Wants};
 use crate::inspect::Hit;
 use crate::mem::PAGE_SIZE;
-use crate::mmu::{Access, Fault, Reason};
+use crate::mmu::{Access, Reason};
 
 impl<E: Events> Cpu<'_, E> {
     /// The block at `pc`, no longer than the budget, which is not zero. If there is none the trap
@@ -90,7 +90,7 @@ impl<E: Events> Cpu<'_, E> {
     }
 
     /// The physical address of the parcel at `va`, and whether its whole page can be fetched from.
-    fn fetch_address(&mut self, va: u64) -> Result<(u64, bool), Fault> {
+    fn fetch_address(&mut self, va: u64) -> Result<(u64, bool), Refused> {
         let offset = va % PAGE_SIZE;
         if !E::ACCESSES
             && let Some(page) = self.hart.ctx.space.fetch(va)
@@ -101,10 +101,10 @@ impl<E: Events> Cpu<'_, E> {
         let privilege = self.hart.privilege;
         let pmp = &self.hart.csr.pmp;
         if !pmp.allows(pa, 2, Access::Fetch, privilege) {
-            return Err(Fault::plain(va, Access::Fetch, Reason::Pmp));
+            return Err(self.refuse(va, Access::Fetch, Reason::Pmp));
         }
         if !self.sys.bus.ram.contains(pa, 2) {
-            return Err(Fault::plain(va, Access::Fetch, Reason::NoDevice));
+            return Err(self.refuse(va, Access::Fetch, Reason::NoDevice));
         }
         let whole = pmp.allows(pa - offset, PAGE_SIZE, Access::Fetch, privilege);
         if whole {

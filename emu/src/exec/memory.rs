@@ -4,14 +4,15 @@
 //! Misaligned loads and stores of memory work. If one crosses a page, both pages are translated
 //! before anything is accessed, and a fault reports the address in the page that faulted.
 
+use isa::paging::{Mode, Pa};
 use isa::{Inst, Op};
 
 use super::{Cpu, Next};
 use crate::events::{Events, View};
-use crate::hart::{Trap, Wants};
+use crate::hart::{Refused, Trap, Wants};
 use crate::inspect::Hit;
 use crate::mem::PAGE_SIZE;
-use crate::mmu::{Access, Fault, Reason, tlb, walk};
+use crate::mmu::{Access, Fault, Reason, tlb, walk, walk_from};
 
 /// How far `to` is behind `from`.
 fn va_distance(from: u64, to: u64) -> u64 {
@@ -25,12 +26,27 @@ impl<E: Events> Cpu<'_, E> {
         &mut self,
         va: u64,
         access: Access,
-    ) -> Result<(u64, Option<u8>), Fault> {
+    ) -> Result<(u64, Option<u8>), Refused> {
         let regime = self.hart.regime(access == Access::Fetch);
-        if regime.satp.mode == isa::paging::Mode::Bare {
+        if regime.satp.mode == Mode::Bare {
             return Ok((va, None));
         }
-        let leaf = walk(&mut self.sys.bus.ram, &self.hart.csr.pmp, &regime, va, access)?;
+        let (ram, pmp) = (&mut self.sys.bus.ram, &self.hart.csr.pmp);
+        let known = if access == Access::Fetch { None } else { self.hart.ctx.space.table(va) };
+        let walked = match known {
+            Some(table) => walk_from(ram, pmp, &regime, va, access, (Pa(table).ppn(), 0)),
+            None => walk(ram, pmp, &regime, va, access),
+        };
+        let leaf = match walked {
+            Ok(leaf) => leaf,
+            Err(fault) => {
+                self.hart.refused = fault;
+                if known.is_none() {
+                    self.remember();
+                }
+                return Err(Refused);
+            }
+        };
         if leaf.pte != leaf.found {
             self.sync_memory();
             self.events.pte_updated(&View { hart: self.hart, sys: self.sys }, va, &leaf);
@@ -42,11 +58,36 @@ impl<E: Events> Cpu<'_, E> {
 
     /// To be called before the hart remembers a translation that was found with a leaf at `level`.
     pub(crate) fn derive(&mut self, va: u64, level: Option<u8>, fetch: bool) {
-        if let Some(level) = level {
-            let (satp, ram) = (self.hart.csr.satp, &mut self.sys.bus.ram);
-            self.sys.tables.derive(ram, satp, va, level, fetch);
-            self.hart.catch_up(&self.sys.tables);
+        let Some(level) = level else { return };
+        let (satp, ram) = (self.hart.csr.satp, &mut self.sys.bus.ram);
+        match self.hart.ctx.space.table(va) {
+            Some(table) if !fetch => self.sys.tables.derive_last(ram, satp, va, table),
+            _ => {
+                let table = self.sys.tables.derive(ram, satp, va, level, fetch);
+                self.hart.catch_up(&self.sys.tables);
+                if level == 0 {
+                    self.hart.ctx.space.fill_table(va, table);
+                }
+            }
         }
+        self.hart.catch_up(&self.sys.tables);
+    }
+
+    /// A walk failed. If it came to a last-level page table, most likely the next one succeeds.
+    #[cold]
+    fn remember(&mut self) {
+        let Fault { va, level, pte_pa, .. } = self.hart.refused;
+        if level == 0 {
+            self.derive(va, Some(1), false);
+            self.hart.ctx.space.fill_table(va, pte_pa);
+        }
+    }
+
+    /// Refuses an access for a reason that is not about a PTE.
+    #[cold]
+    pub(super) fn refuse(&mut self, va: u64, access: Access, reason: Reason) -> Refused {
+        self.hart.refused = Fault::plain(va, access, reason);
+        Refused
     }
 
     /// Drops what is wrong because devices or PTE updates wrote memory.
@@ -59,7 +100,7 @@ impl<E: Events> Cpu<'_, E> {
 
     /// Decoded code was dropped: no cached jump may lead there, and the present block may be gone.
     fn code_dropped(&mut self) {
-        self.hart.spaces.forget_jumps(&mut self.hart.ctx.space);
+        self.hart.forget_jumps();
         self.hart.code_epoch = self.sys.code.epoch;
         self.hart.ctx.wants.0 |= Wants::CHECK;
     }
@@ -84,7 +125,7 @@ impl<E: Events> Cpu<'_, E> {
 
     /// Translates and checks an access of `length` bytes that does not cross a page; if it is to
     /// memory and the whole page may be accessed, the fast TLB learns it.
-    pub(crate) fn locate(&mut self, va: u64, length: u64, access: Access) -> Result<u64, Fault> {
+    pub(crate) fn locate(&mut self, va: u64, length: u64, access: Access) -> Result<u64, Refused> {
         if !E::ACCESSES
             && let Some(pa) = self.located(va, access)
         {
@@ -92,8 +133,10 @@ impl<E: Events> Cpu<'_, E> {
         }
         let (pa, level) = self.translate(va, access)?;
         let privilege = self.hart.data_privilege();
-        if !self.hart.csr.pmp.allows(pa, length, access, privilege) {
-            return Err(Fault::plain(va, access, Reason::Pmp));
+        let page = pa & !(PAGE_SIZE - 1);
+        let whole = self.hart.csr.pmp.allows(page, PAGE_SIZE, access, privilege);
+        if !whole && !self.hart.csr.pmp.allows(pa, length, access, privilege) {
+            return Err(self.refuse(va, access, Reason::Pmp));
         }
         if E::ACCESSES {
             self.events.accessed(&View { hart: self.hart, sys: self.sys }, va, pa, access);
@@ -101,10 +144,7 @@ impl<E: Events> Cpu<'_, E> {
         if E::ACCESSES || self.watched(va, length, access) {
             return Ok(pa);
         }
-        let page = pa & !(PAGE_SIZE - 1);
-        if let Some(host) = self.sys.bus.ram.host_address(pa)
-            && self.hart.csr.pmp.allows(page, PAGE_SIZE, access, privilege)
-        {
+        if whole && let Some(host) = self.sys.bus.ram.host_address(pa) {
             self.derive(va, level, false);
             let space = &mut self.hart.ctx.space;
             match access {
@@ -137,12 +177,18 @@ impl<E: Events> Cpu<'_, E> {
     }
 
     /// Loads `size` bytes, zero-extended.
-    pub(crate) fn load(&mut self, va: u64, size: u64) -> Result<u64, Fault> {
+    pub(crate) fn load(&mut self, va: u64, size: u64) -> Result<u64, Refused> {
         let first = PAGE_SIZE - va % PAGE_SIZE;
         if first >= size {
             let pa = self.locate(va, size, Access::Load)?;
             return self.read_physical(va, pa, size);
         }
+        self.load_across(va, size, first)
+    }
+
+    /// A load whose `first` bytes are in one page, the others in the next.
+    #[cold]
+    fn load_across(&mut self, va: u64, size: u64, first: u64) -> Result<u64, Refused> {
         let second = va.wrapping_add(first);
         let low = self.locate(va, first, Access::Load)?;
         let high = self.locate(second, size - first, Access::Load)?;
@@ -152,19 +198,24 @@ impl<E: Events> Cpu<'_, E> {
     }
 
     /// Stores the low `size` bytes of `value`.
-    pub(crate) fn store(&mut self, va: u64, size: u64, value: u64) -> Result<(), Fault> {
+    pub(crate) fn store(&mut self, va: u64, size: u64, value: u64) -> Result<(), Refused> {
         let first = PAGE_SIZE - va % PAGE_SIZE;
         if first >= size {
             let pa = self.locate(va, size, Access::Store)?;
             return self.write_physical(va, pa, size, value);
         }
+        self.store_across(va, size, value, first)
+    }
+
+    /// A store whose `first` bytes are in one page, the others in the next.
+    #[cold]
+    fn store_across(&mut self, va: u64, size: u64, value: u64, first: u64) -> Result<(), Refused> {
         let second = va.wrapping_add(first);
         let low = self.locate(va, first, Access::Store)?;
         let high = self.locate(second, size - first, Access::Store)?;
-        let ram = &self.sys.bus.ram;
         for (va, pa, length) in [(va, low, first), (second, high, size - first)] {
-            if !ram.contains(pa, length) {
-                return Err(Fault::plain(va, Access::Store, Reason::NoDevice));
+            if !self.sys.bus.ram.contains(pa, length) {
+                return Err(self.refuse(va, Access::Store, Reason::NoDevice));
             }
         }
         let bytes = value.to_le_bytes();
@@ -175,10 +226,10 @@ impl<E: Events> Cpu<'_, E> {
     }
 
     /// Part of a misaligned load; devices do not support those.
-    fn read_bytes(&mut self, va: u64, pa: u64, length: u64) -> Result<u64, Fault> {
+    fn read_bytes(&mut self, va: u64, pa: u64, length: u64) -> Result<u64, Refused> {
         let mut bytes = [0; 8];
         let read = self.sys.bus.ram.dma_read(pa, &mut bytes[..length as usize]);
-        read.map_err(|_| Fault::plain(va, Access::Load, Reason::NoDevice))?;
+        read.map_err(|_| self.refuse(va, Access::Load, Reason::NoDevice))?;
         Ok(u64::from_le_bytes(bytes))
     }
 
@@ -220,33 +271,31 @@ impl<E: Events> Cpu<'_, E> {
         }
     }
 
-    pub(crate) fn read_physical(&mut self, va: u64, pa: u64, size: u64) -> Result<u64, Fault> {
+    pub(crate) fn read_physical(&mut self, va: u64, pa: u64, size: u64) -> Result<u64, Refused> {
         if self.sys.bus.ram.contains(pa, size) {
             return self.read_bytes(va, pa, size);
         }
-        let fault = Fault::plain(va, Access::Load, Reason::NoDevice);
-        if !pa.is_multiple_of(size) {
-            return Err(fault);
-        }
         let now = self.now();
-        let value = self.sys.bus.read(pa, size as u8, now).map_err(|_| fault)?;
-        self.after_device();
-        Ok(value)
+        if pa.is_multiple_of(size)
+            && let Ok(value) = self.sys.bus.read(pa, size as u8, now)
+        {
+            self.after_device();
+            return Ok(value);
+        }
+        Err(self.refuse(va, Access::Load, Reason::NoDevice))
     }
 
-    fn write_physical(&mut self, va: u64, pa: u64, size: u64, value: u64) -> Result<(), Fault> {
+    fn write_physical(&mut self, va: u64, pa: u64, size: u64, value: u64) -> Result<(), Refused> {
         if self.sys.bus.ram.contains(pa, size) {
             self.write_bytes(va, pa, &value.to_le_bytes()[..size as usize]);
             return Ok(());
         }
-        let fault = Fault::plain(va, Access::Store, Reason::NoDevice);
-        if !pa.is_multiple_of(size) {
-            return Err(fault);
-        }
         let now = self.now();
-        self.sys.bus.write(pa, size as u8, value, now).map_err(|_| fault)?;
-        self.after_device();
-        Ok(())
+        if pa.is_multiple_of(size) && self.sys.bus.write(pa, size as u8, value, now).is_ok() {
+            self.after_device();
+            return Ok(());
+        }
+        Err(self.refuse(va, Access::Store, Reason::NoDevice))
     }
 
     /// A device may have written memory, changed interrupt lines or timers, or ended the run.

@@ -9,4 +9,4 @@ pub mod state;
 pub mod trap;
 
 pub use state::{Context, Hart, Wants};
-pub use trap::Trap;
+pub use trap::{Refused, Trap};

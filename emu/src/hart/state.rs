@@ -7,7 +7,7 @@ use isa::paging::Satp;
 use isa::{Priv, csr};
 
 use crate::exec::code::{Jumps, Scratch};
-use crate::mmu::{Key, Pmp, Regime, Space, Spaces, Tables};
+use crate::mmu::{Access, Fault, Key, Pmp, Reason, Regime, Space, Spaces, Tables};
 
 /// Where writes to `x0` go: instructions are decoded so that they never name `x0` as destination.
 pub const SINK: u8 = 32;
@@ -57,6 +57,8 @@ pub struct Context {
     pub mstatus: u64,
     /// Cached translations for the present way to see memory.
     pub space: Box<Space>,
+    /// Those for the way before that.
+    pub twin: Box<Space>,
     /// Virtual address of the page that translated code executes. Like all that follows, it is
     /// meaningful only while translated code runs.
     pub page: u64,
@@ -161,6 +163,8 @@ pub struct Hart {
     /// The last instruction that was executed outside of the block loop; kept only for observers
     /// of stores.
     pub at: u64,
+    /// The access that was refused last.
+    pub(crate) refused: Fault,
     /// Physical address and size that a load reserved.
     pub reservation: Option<(u64, u8)>,
     /// Retired instructions when the budget is used up.
@@ -197,6 +201,7 @@ impl Hart {
                 spins: 0,
                 mstatus: mstatus::UXL_64 | mstatus::SXL_64,
                 space: Spaces::first(),
+                twin: Spaces::first(),
                 page: 0,
                 cpu: 0,
                 rare: 0,
@@ -211,6 +216,7 @@ impl Hart {
             waiting: false,
             lines: 0,
             at: 0,
+            refused: Fault::plain(0, Access::Load, Reason::Invalid),
             reservation: None,
             count_end: 0,
             spaces: Spaces::default(),
@@ -285,7 +291,7 @@ impl Hart {
             status & csr::mstatus::SUM != 0,
             status & csr::mstatus::MXR != 0,
         );
-        self.spaces.select(&mut self.ctx.space, key);
+        self.spaces.select([&mut self.ctx.space, &mut self.ctx.twin], key);
     }
 
     /// Drops what the latest changes of page tables make wrong. If the present block could come from
@@ -298,7 +304,8 @@ impl Hart {
         match tables.since(self.tables_seen) {
             Some(changes) => {
                 for change in changes {
-                    if self.spaces.apply(&mut self.ctx.space, change) {
+                    let near = [&mut self.ctx.space, &mut self.ctx.twin];
+                    if self.spaces.apply(near, change) {
                         self.ctx.wants.0 |= Wants::CHECK;
                     }
                 }
@@ -308,8 +315,13 @@ impl Hart {
         self.tables_seen = tables.seen();
     }
 
+    /// Makes every cached jump target invalid.
+    pub(crate) fn forget_jumps(&mut self) {
+        self.spaces.forget_jumps([&mut self.ctx.space, &mut self.ctx.twin]);
+    }
+
     /// Forgets all cached translations of this hart.
     pub(crate) fn flush_translations(&mut self) {
-        self.spaces.flush(&mut self.ctx.space);
+        self.spaces.flush([&mut self.ctx.space, &mut self.ctx.twin]);
     }
 }

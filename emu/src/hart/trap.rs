@@ -9,22 +9,25 @@ use isa::{Inst, Priv};
 use super::state::{Hart, Wants};
 use crate::events::{Events, View};
 use crate::exec::Cpu;
-use crate::mmu::Fault;
 
 /// Why an instruction does not retire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
     /// An exception that is not about memory, and the value for `mtval` or `stval`.
     Exception(Exception, u64),
-    /// A refused access.
-    Memory(Fault),
+    /// A refused access: [`Hart::refused`].
+    Memory,
     /// The instruction is illegal; its bits are found when the trap is taken.
     Illegal,
 }
 
-impl From<Fault> for Trap {
-    fn from(fault: Fault) -> Trap {
-        Trap::Memory(fault)
+/// An access was refused, for the reason that is in [`Hart::refused`]: so results stay small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl From<Refused> for Trap {
+    fn from(_: Refused) -> Trap {
+        Trap::Memory
     }
 }
 
@@ -98,7 +101,8 @@ impl<E: Events> Cpu<'_, E> {
         let (exception, tval) = match trap {
             Trap::Exception(exception, tval) => (exception, tval),
             Trap::Illegal => (Exception::IllegalInst, self.bits_at(pc)),
-            Trap::Memory(fault) => {
+            Trap::Memory => {
+                let fault = self.hart.refused;
                 let exception = fault.exception();
                 if fault.reason.is_page_fault() {
                     self.events.page_faulted(&View { hart: self.hart, sys: self.sys }, pc, &fault);

@@ -4,6 +4,7 @@ use crate::events::Events;
 use crate::exec::Cpu;
 use crate::exec::code::{Block, Code};
 use crate::mem::Ram;
+use crate::mmu::Tables;
 
 /// There is none.
 #[derive(Debug)]
@@ -11,7 +12,12 @@ pub enum Translator {}
 
 impl Translator {
     /// Fails.
-    pub fn new<E: Events>(_warm: u8, _ram: &Ram, _code: &Code) -> std::io::Result<Translator> {
+    pub fn new<E: Events>(
+        _warm: u8,
+        _ram: &Ram,
+        _code: &Code,
+        _tables: &Tables,
+    ) -> std::io::Result<Translator> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 

@@ -18,6 +18,7 @@ pub use absent::Translator;
 use crate::events::Events;
 use crate::exec::code::Code;
 use crate::mem::Ram;
+use crate::mmu::Tables;
 
 /// How instructions are executed.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +34,15 @@ pub enum Engine {
 
 impl Engine {
     /// The translator of this engine, if it has one and the host allows it.
-    pub fn translator<E: Events>(self, ram: &Ram, code: &Code) -> Option<Translator> {
+    pub fn translator<E: Events>(
+        self,
+        ram: &Ram,
+        code: &Code,
+        tables: &Tables,
+    ) -> Option<Translator> {
         match self {
-            Engine::Jit => Translator::new::<E>(2, ram, code).ok(),
-            Engine::JitAtOnce => Translator::new::<E>(0, ram, code).ok(),
+            Engine::Jit => Translator::new::<E>(2, ram, code, tables).ok(),
+            Engine::JitAtOnce => Translator::new::<E>(0, ram, code, tables).ok(),
             Engine::Interp => None,
         }
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use pmp::Pmp;
 pub use tables::Tables;
 pub use tlb::{Key, Space, Spaces};
-pub use walk::{Leaf, walk};
+pub use walk::{Leaf, walk, walk_from};
 
 /// What is attempted with memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

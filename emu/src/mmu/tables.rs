@@ -15,7 +15,7 @@ use crate::board::RAM_BASE;
 use crate::mem::{PAGE_SIZE, Ram};
 
 /// Stores to a page in a row, without anything derived from it, until it is forgotten.
-const PATIENCE: u8 = 32;
+pub(crate) const PATIENCE: u8 = 32;
 /// Places in address spaces where a page can serve as page table at a time: all the levels of one
 /// walk, at least.
 const WAYS: usize = 5;
@@ -96,15 +96,16 @@ impl Way {
 type Bits = [u64; 8];
 
 /// A page that serves as page table.
+#[repr(C)]
 #[derive(Debug, Default)]
-struct Table {
+pub(crate) struct Table {
     /// Something was derived from the PTE.
-    live: Bits,
+    pub(crate) live: Bits,
     /// A fetch was.
     fetched: Bits,
     ways: [Option<Way>; WAYS],
     /// Stores since something was derived.
-    stores: u8,
+    pub(crate) stores: u8,
 }
 
 impl Table {
@@ -173,30 +174,58 @@ impl Tables {
         Tables { pages, changes: Vec::new(), before: 0 }
     }
 
+    /// Where pointers to the [`Table`]s of pages are, or zeroes: for translated code, which counts
+    /// stores to PTEs that are not live.
+    pub(crate) fn pages_address(&self) -> u64 {
+        self.pages.as_ptr().expose_provenance() as u64
+    }
+
     fn index(pa: u64) -> usize {
         (pa.wrapping_sub(RAM_BASE) / PAGE_SIZE) as usize
     }
 
-    /// A hart is about to remember what a walk for `va` found, a leaf at level `leaf`.
-    pub fn derive(&mut self, ram: &mut Ram, satp: Satp, va: u64, leaf: u8, fetch: bool) {
+    /// A hart is about to remember what a walk for `va` found, a leaf at level `leaf`. Returns the
+    /// page table that has it.
+    pub fn derive(&mut self, ram: &mut Ram, satp: Satp, va: u64, leaf: u8, fetch: bool) -> u64 {
         // A page that is new in too many places starts anew. If the same walk was at it before,
         // that is repeated, which happens at most once for each page.
-        while !self.note_walk(ram, satp, va, leaf, fetch) {}
+        loop {
+            if let Some(table) = self.note_walk(ram, satp, va, leaf, fetch) {
+                return table;
+            }
+        }
     }
 
-    fn note_walk(&mut self, ram: &mut Ram, satp: Satp, va: u64, leaf: u8, fetch: bool) -> bool {
-        let mut table = satp.ppn.pa().0;
+    /// As [`Tables::derive`], of a leaf at level 0, when the walk as far as its `table` was noted
+    /// before and still holds.
+    pub fn derive_last(&mut self, ram: &mut Ram, satp: Satp, va: u64, table: u64) {
+        let (slot, way) = (Va(va).index(0), Way::new(satp.ppn.0, va, 0));
+        while !self.note(ram, table, slot, way, false) {}
+    }
+
+    fn note_walk(
+        &mut self,
+        ram: &mut Ram,
+        satp: Satp,
+        va: u64,
+        leaf: u8,
+        fetch: bool,
+    ) -> Option<u64> {
+        let mut next = satp.ppn.pa().0;
+        let mut table = next;
         for level in (u32::from(leaf)..satp.mode.levels()).rev() {
+            table = next;
             let slot = Va(va).index(level);
             if !self.note(ram, table, slot, Way::new(satp.ppn.0, va, level), fetch) {
-                return false;
+                return None;
             }
-            table = ram.read(table + 8 * slot as u64).map_or(0, |bits| Pte(bits).ppn().pa().0);
+            next = ram.read(table + 8 * slot as u64).map_or(0, |bits| Pte(bits).ppn().pa().0);
         }
-        true
+        Some(table)
     }
 
     /// Returns whether nothing had to be dropped.
+    #[inline]
     fn note(&mut self, ram: &mut Ram, pa: u64, slot: usize, way: Way, fetch: bool) -> bool {
         let Some(place) = self.pages.get_mut(Tables::index(pa)) else { return true };
         if place.is_none() {

@@ -10,7 +10,7 @@
 use std::mem::offset_of;
 
 use isa::Priv;
-use isa::paging::{PAGE_SHIFT, PAGE_SIZE, PPN_BITS};
+use isa::paging::{LEVEL_BITS, PAGE_SHIFT, PAGE_SIZE, PPN_BITS};
 
 use super::memo::Memos;
 use super::tables::{Change, Range};
@@ -21,8 +21,12 @@ pub const ENTRIES: usize = 1024;
 const FETCH_ENTRIES: usize = 64;
 /// Entries for stores to pages that need attention.
 pub const GUARDED_ENTRIES: usize = 16;
-/// Spaces that a hart keeps besides the current one.
-const MAX_OTHERS: usize = 15;
+/// Spaces that a hart keeps besides the current one and the one before.
+const MAX_OTHERS: usize = 14;
+/// Entries for last-level page tables.
+const TABLE_ENTRIES: usize = 16;
+/// Bits of a virtual address that a last-level page table translates, and those below.
+const TABLE_SHIFT: u32 = PAGE_SHIFT + LEVEL_BITS;
 /// The tag of a fetch entry that matches nothing: page addresses have zeroes at the end.
 const NO_PAGE: u64 = u64::MAX;
 
@@ -79,25 +83,30 @@ const fn page(address: u64) -> u64 {
 }
 
 /// What makes two ways to see memory different.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// `satp`, or zero when nothing is translated.
-    satp: u64,
-    /// Privilege of fetches, that of loads and stores, `mstatus.SUM` and `mstatus.MXR`.
-    modes: u32,
+    pub satp: u64,
+    /// Privilege of fetches, that of loads and stores, `mstatus.SUM` and [`Key::MXR`].
+    pub modes: u64,
 }
 
 impl Key {
     /// Nobody's key.
-    const NONE: Key = Key { satp: 0, modes: u32::MAX };
+    const NONE: Key = Key { satp: 0, modes: u64::MAX };
+    /// The bit of `modes` that is `mstatus.MXR`. Under the same `satp`, the key of U-mode has the
+    /// same one as that of S-mode, and no other.
+    pub const MXR: u64 = 1 << 17;
 
     /// The key for fetches with privilege `fetch`, loads and stores with privilege `data`.
     pub fn new(satp: u64, fetch: Priv, data: Priv, sum: bool, mxr: bool) -> Key {
         let bare = fetch == Priv::Machine && data == Priv::Machine || satp >> 60 == 0;
         let sum = !bare && sum && data == Priv::Supervisor;
         let mxr = !bare && mxr && data != Priv::Machine;
-        let modes = fetch as u32 | (data as u32) << 8 | u32::from(sum) << 16;
-        Key { satp: if bare { 0 } else { satp }, modes: modes | u32::from(mxr) << 17 }
+        let modes = fetch as u64 | (data as u64) << 8 | u64::from(sum) << 16;
+        let mxr = if mxr { Key::MXR } else { 0 };
+        Key { satp: if bare { 0 } else { satp }, modes: modes | mxr }
     }
 
     /// Whether these translations are concerned.
@@ -110,6 +119,7 @@ impl Key {
 type Page = [u64; 2];
 
 /// The physical page of a virtual one, from a small direct-mapped array.
+#[inline]
 fn look_up<const N: usize>(pages: &[Page; N], va: u64) -> Option<u64> {
     let [tag, pa] = pages[(va >> PAGE_SHIFT) as usize % N];
     (tag == page(va)).then_some(pa)
@@ -129,12 +139,18 @@ pub struct Space {
     pub write: [Entry; ENTRIES],
     /// Tells whether a cached jump target is still valid: unique in time on this hart.
     pub generation: u64,
+    /// Which way to see memory this is.
+    pub key: Key,
+    /// When the space was left, as the hart counts.
+    left: u64,
     /// What translated code remembers of both arrays.
     pub memos: Memos,
     /// For fetches.
     fetch: [Page; FETCH_ENTRIES],
     /// For stores to pages that may be stored to, but not without a look at what they hold.
     pub guarded: [Page; GUARDED_ENTRIES],
+    /// The last-level page tables of what loads and stores went to.
+    tables: [Page; TABLE_ENTRIES],
     /// Which places of `read` and `write` were filled since the last flush.
     filled: [u64; ENTRIES / 64],
 }
@@ -145,9 +161,12 @@ impl Space {
             read: EMPTY,
             write: EMPTY,
             generation: 0,
+            key: Key::NONE,
+            left: 0,
             memos: Memos::default(),
             fetch: [[NO_PAGE, 0]; FETCH_ENTRIES],
             guarded: [[NO_PAGE, 0]; GUARDED_ENTRIES],
+            tables: [[NO_PAGE, 0]; TABLE_ENTRIES],
             filled: [0; ENTRIES / 64],
         })
     }
@@ -188,6 +207,18 @@ impl Space {
         put(&mut self.guarded, va, pa);
     }
 
+    /// The last-level page table in which walks for `va` end.
+    #[inline]
+    pub fn table(&self, va: u64) -> Option<u64> {
+        let [tag, pa] = self.tables[(va >> TABLE_SHIFT) as usize % TABLE_ENTRIES];
+        (tag == va >> TABLE_SHIFT).then_some(pa)
+    }
+
+    /// Remembers the page table in which walks for `va` end, at level 0.
+    pub fn fill_table(&mut self, va: u64, pa: u64) {
+        self.tables[(va >> TABLE_SHIFT) as usize % TABLE_ENTRIES] = [va >> TABLE_SHIFT, page(pa)];
+    }
+
     /// Calls `f` with all places that may be filled.
     fn each_filled(&mut self, mut f: impl FnMut(&mut Space, usize)) {
         for word in 0..self.filled.len() {
@@ -208,6 +239,7 @@ impl Space {
         self.memos.clear();
         self.fetch = [[NO_PAGE, 0]; FETCH_ENTRIES];
         self.guarded = [[NO_PAGE, 0]; GUARDED_ENTRIES];
+        self.tables = [[NO_PAGE, 0]; TABLE_ENTRIES];
     }
 
     /// Drops the translations of some addresses.
@@ -235,6 +267,14 @@ impl Space {
                 page[0] = NO_PAGE;
             }
         }
+        // A single page is what a PTE of such a table maps: where the table is does not change.
+        if range.page().is_none() {
+            for table in &mut self.tables {
+                if range.contains(table[0] << TABLE_SHIFT) {
+                    table[0] = NO_PAGE;
+                }
+            }
+        }
     }
 
     /// Drops what lets stores go to the page at host address `host`.
@@ -249,27 +289,20 @@ impl Space {
     }
 }
 
-/// A hart's spaces: the current one, in its hot context, is passed in where it is concerned.
-#[derive(Debug)]
+/// A hart's spaces but two: the current one and its twin, the one before, are in its hot context,
+/// and passed in where they are concerned. So the way from a trap back is short.
+#[derive(Debug, Default)]
 pub struct Spaces {
-    /// The key of the current one.
-    current: Key,
     others: Vec<Box<Space>>,
-    /// Their keys, and when they were left.
-    keys: Vec<(Key, u64)>,
     clock: u64,
     generation: u64,
 }
 
-impl Default for Spaces {
-    fn default() -> Spaces {
-        let (others, keys) = (Vec::new(), Vec::new());
-        Spaces { current: Key::NONE, others, keys, clock: 0, generation: 0 }
-    }
-}
+/// The current space and its twin.
+pub type Near<'a> = [&'a mut Box<Space>; 2];
 
 impl Spaces {
-    /// The first current space.
+    /// The first current space, or twin.
     pub fn first() -> Box<Space> {
         Space::new()
     }
@@ -279,70 +312,71 @@ impl Spaces {
         self.generation
     }
 
-    /// Makes the space with this key the current one.
+    /// Makes the space with this key the current one, and that its twin.
     #[inline]
-    pub fn select(&mut self, current: &mut Box<Space>, key: Key) {
-        if self.current != key {
-            self.exchange(current, key);
+    pub fn select(&mut self, [current, twin]: Near<'_>, key: Key) {
+        if current.key != key {
+            std::mem::swap(current, twin);
+            if current.key != key {
+                self.exchange(current, key);
+            }
         }
     }
 
-    fn exchange(&mut self, current: &mut Box<Space>, key: Key) {
-        let found = self.keys.iter().position(|(other, _)| *other == key);
+    /// Exchanges a space, which was the twin, for the one with this key.
+    fn exchange(&mut self, space: &mut Box<Space>, key: Key) {
+        let found = self.others.iter().position(|other| other.key == key);
         let at = match found {
             Some(at) => at,
             None if self.others.len() < MAX_OTHERS => {
                 self.others.push(Space::new());
-                self.keys.push((key, 0));
                 self.others.len() - 1
             }
             None => {
-                let oldest = self.keys.iter().enumerate().min_by_key(|(_, (_, left))| *left);
+                let oldest = self.others.iter().enumerate().min_by_key(|(_, other)| other.left);
                 oldest.map_or(0, |(at, _)| at)
             }
         };
         self.clock += 1;
-        std::mem::swap(current, &mut self.others[at]);
-        self.keys[at] = (self.current, self.clock);
-        self.current = key;
+        space.left = self.clock;
+        std::mem::swap(space, &mut self.others[at]);
         if found.is_none() {
-            current.flush();
-            current.generation = self.fresh();
+            space.flush();
+            space.key = key;
+            space.generation = self.fresh();
         }
     }
 
     /// Forgets every translation.
-    pub fn flush(&mut self, current: &mut Space) {
+    pub fn flush(&mut self, [current, twin]: Near<'_>) {
         current.flush();
+        twin.flush();
         for space in &mut self.others {
             space.flush();
         }
-        self.forget_jumps(current);
+        self.forget_jumps([current, twin]);
     }
 
     /// Makes every cached jump target invalid.
-    pub fn forget_jumps(&mut self, current: &mut Space) {
-        current.generation = self.fresh();
-        for at in 0..self.others.len() {
-            self.others[at].generation = self.fresh();
+    pub fn forget_jumps(&mut self, near: Near<'_>) {
+        for space in near.into_iter().chain(&mut self.others) {
+            self.generation += 1;
+            space.generation = self.generation;
         }
     }
 
     /// Drops what a change makes wrong. Returns whether that includes where instructions of the
     /// current space came from, so that the next one has to be fetched anew.
-    pub fn apply(&mut self, current: &mut Space, change: &Change) -> bool {
+    pub fn apply(&mut self, [current, twin]: Near<'_>, change: &Change) -> bool {
         let before = current.generation;
-        let Spaces { current: key, others, keys, generation, .. } = self;
-        let keys = std::iter::once(&*key).chain(keys.iter().map(|(key, _)| key));
-        let spaces = std::iter::once(&mut *current).chain(others.iter_mut().map(Box::as_mut));
-        for (key, space) in keys.zip(spaces) {
+        for space in [&mut *current, twin].into_iter().chain(&mut self.others) {
             match change {
                 Change::NoWrites(host) => space.drop_writes(*host),
-                Change::Translations(range) if key.is_in(range) => {
+                Change::Translations(range) if space.key.is_in(range) => {
                     space.drop_range(range);
                     if range.fetched {
-                        *generation += 1;
-                        space.generation = *generation;
+                        self.generation += 1;
+                        space.generation = self.generation;
                     }
                 }
                 Change::Translations(_) => {}
@@ -379,16 +413,16 @@ mod tests {
     #[test]
     fn spaces_keep_their_entries_until_flushed() {
         let mut spaces = Spaces::default();
-        let mut current = Spaces::first();
-        spaces.select(&mut current, key(1));
+        let (mut current, mut twin) = (Spaces::first(), Spaces::first());
+        spaces.select([&mut current, &mut twin], key(1));
         current.fill_write(0x1000, 0x9000);
         let generation = current.generation;
-        spaces.select(&mut current, key(2));
+        spaces.select([&mut current, &mut twin], key(2));
         assert_eq!(current.write[index(0x1000)].host(0x1000, 8), None);
-        spaces.select(&mut current, key(1));
+        spaces.select([&mut current, &mut twin], key(1));
         assert!(current.write[index(0x1000)].host(0x1000, 8).is_some());
         assert_eq!(current.generation, generation);
-        spaces.flush(&mut current);
+        spaces.flush([&mut current, &mut twin]);
         assert_eq!(current.write[index(0x1000)].host(0x1000, 8), None);
         assert_ne!(current.generation, generation);
     }
@@ -396,15 +430,15 @@ mod tests {
     #[test]
     fn the_oldest_space_gives_way() {
         let mut spaces = Spaces::default();
-        let mut current = Spaces::first();
+        let (mut current, mut twin) = (Spaces::first(), Spaces::first());
         for satp in 0..30 {
-            spaces.select(&mut current, key(satp));
+            spaces.select([&mut current, &mut twin], key(satp));
             current.fill_read(0x1000, satp << 12);
         }
         assert_eq!(spaces.others.len(), MAX_OTHERS);
-        spaces.select(&mut current, key(23));
+        spaces.select([&mut current, &mut twin], key(23));
         assert!(current.read[index(0x1000)].host(0x1000, 8).is_some());
-        spaces.select(&mut current, key(3));
+        spaces.select([&mut current, &mut twin], key(3));
         assert_eq!(current.read[index(0x1000)].host(0x1000, 8), None);
     }
 
@@ -412,16 +446,16 @@ mod tests {
     fn pages_that_become_special_lose_their_write_entries_everywhere() {
         for fills in [1, 256] {
             let mut spaces = Spaces::default();
-            let mut current = Spaces::first();
-            spaces.select(&mut current, key(1));
+            let (mut current, mut twin) = (Spaces::first(), Spaces::first());
+            spaces.select([&mut current, &mut twin], key(1));
             for page in 0..fills {
                 current.fill_write(page << 12, 0x10_0000 + (page << 12));
             }
-            spaces.select(&mut current, key(2));
+            spaces.select([&mut current, &mut twin], key(2));
             current.fill_write(0x5000, 0x10_0000);
-            spaces.apply(&mut current, &Change::NoWrites(0x10_0abc));
+            spaces.apply([&mut current, &mut twin], &Change::NoWrites(0x10_0abc));
             assert_eq!(current.write[index(0x5000)].host(0x5000, 8), None);
-            spaces.select(&mut current, key(1));
+            spaces.select([&mut current, &mut twin], key(1));
             assert_eq!(current.write[index(0)].host(0, 8), None);
             assert!(fills == 1 || current.write[index(0x1000)].tag == 0x1000);
         }

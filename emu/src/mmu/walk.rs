@@ -4,7 +4,7 @@
 //! atomic because harts take turns.
 
 use isa::Priv;
-use isa::paging::{Mode, PAGE_SHIFT, Pa, Pte, Va, leaf_size};
+use isa::paging::{Mode, PAGE_SHIFT, Pa, Ppn, Pte, Va, leaf_size};
 
 use super::pmp::Pmp;
 use super::{Access, Fault, Reason, Regime};
@@ -37,13 +37,26 @@ pub fn walk(
     access: Access,
 ) -> Result<Leaf, Fault> {
     let mode = regime.satp.mode;
-    let mut fault = Fault::plain(va, access, Reason::NotCanonical);
-    fault.level = mode.levels().saturating_sub(1) as u8;
+    let top = mode.levels().saturating_sub(1);
     if mode == Mode::Bare || !mode.is_canonical(Va(va)) {
-        return Err(fault);
+        let fault = Fault::plain(va, access, Reason::NotCanonical);
+        return Err(Fault { level: top as u8, ..fault });
     }
-    let mut table = regime.satp.ppn;
-    for level in (0..mode.levels()).rev() {
+    walk_from(ram, pmp, regime, va, access, (regime.satp.ppn, top))
+}
+
+/// The part of a walk from a page table of the given level on.
+#[inline(always)]
+pub fn walk_from(
+    ram: &mut Ram,
+    pmp: &Pmp,
+    regime: &Regime,
+    va: u64,
+    access: Access,
+    (mut table, level): (Ppn, u32),
+) -> Result<Leaf, Fault> {
+    let mut fault = Fault::plain(va, access, Reason::Reserved);
+    for level in (0..=level).rev() {
         let pte_pa = table.pa().0 + 8 * Va(va).index(level) as u64;
         fault = Fault { level: level as u8, pte_pa, pte: Pte(0), ..fault };
         if !pmp.allows(pte_pa, 8, Access::Load, Priv::Supervisor) {
@@ -70,7 +83,7 @@ pub fn walk(
         return Ok(Leaf { pa, pte: now, found: pte, pte_pa, level: level as u8 });
     }
     // `malformed` refuses pointers at level 0.
-    Err(Fault { reason: Reason::Reserved, ..fault })
+    Err(fault)
 }
 
 /// Why this PTE is not a pointer or leaf at this level, if it is neither.
@@ -116,6 +129,7 @@ fn forbidden(pte: Pte, level: u32, regime: &Regime, access: Access) -> Option<Re
 }
 
 /// Sets A, and D for a store, or says that software has to.
+#[inline]
 fn update(
     ram: &mut Ram,
     pmp: &Pmp,

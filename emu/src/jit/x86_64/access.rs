@@ -257,16 +257,16 @@ impl Emit<'_> {
         true
     }
 
-    /// Emits a store to a page that also holds code, if `i` is a store; what follows is for when
-    /// it is not that, and the jump returned for when it was.
-    pub(super) fn store_beside_code(&mut self, i: &Inst) -> Option<Label> {
+    /// Emits a store to a page that also holds code, or page tables, if `i` is a store; what
+    /// follows is for when it is not that, and the jump returned for when it was.
+    pub(super) fn store_aside(&mut self, i: &Inst) -> Option<Label> {
         let kind = Kind::of(i.op).filter(|kind| kind.store)?;
         self.address(i.rs1, i.imm);
         let misaligned = (kind.size > 1).then(|| {
             self.asm.test_imm(W32, Reg::Rdx, kind.size as i32 - 1);
             self.asm.jump_if_later(Cond::Ne)
         });
-        self.asm.call(self.stubs.beside_code);
+        self.asm.call(self.stubs.aside);
         let other = self.asm.jump_if_later(Cond::Ne);
         self.transfer(i, pointed(0));
         let done = self.asm.jump_later();

@@ -9,14 +9,15 @@ use std::mem::offset_of;
 use isa::paging::PAGE_SHIFT;
 
 use super::access::find_page;
-use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
+use super::asm::{Alu, Asm, Bit, Cond, Label, Place, Reg, Shift, Width, Width::*};
 use super::site::{FEW, SOON, STRIKES, Site};
 use crate::board::RAM_BASE;
 use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
-use crate::mem::{CODE, PAGE_SIZE};
+use crate::mem::{CODE, PAGE_SIZE, TABLE};
 use crate::mmu::Space;
 use crate::mmu::memo::{Memo, Memos};
+use crate::mmu::tables::{PATIENCE, Table};
 use crate::mmu::tlb::GUARDED_ENTRIES;
 
 /// The guest registers that live in host registers while translated code runs: those that
@@ -84,8 +85,9 @@ pub struct Stubs {
     /// To be called: does many rounds of the loop rdx, of which rax tells what it does.
     pub bulk: u64,
     /// To be called: makes the virtual address in rdx, of an aligned store, a host address if the
-    /// store is beside code that shares the page; the zero flag tells. Clobbers rax.
-    pub beside_code: u64,
+    /// store is beside code that shares the page, or to a PTE from which nothing was derived;
+    /// the zero flag tells. Clobbers rax.
+    pub aside: u64,
 }
 
 /// Where the host has what belongs to the guest.
@@ -97,6 +99,8 @@ pub struct Guest {
     pub flags: u64,
     /// The lines of its pages that were decoded.
     pub lines: u64,
+    /// Pointers to what is known of its pages that are page tables.
+    pub tables: u64,
 }
 
 /// A guest integer register's place in the context.
@@ -117,7 +121,7 @@ pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
             .map(|store| [1, 2, 4, 8].map(|size| emit_within_page(asm, store, size))),
         remember: [false, true].map(|store| emit_remember(asm, store)),
         bulk: emit_call(asm, context!(bulk)),
-        beside_code: emit_beside_code(asm, guest),
+        aside: emit_aside(asm, guest),
     }
 }
 
@@ -312,7 +316,7 @@ fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     address
 }
 
-fn emit_beside_code(asm: &mut Asm, guest: &Guest) -> u64 {
+fn emit_aside(asm: &mut Asm, guest: &Guest) -> u64 {
     const ENTRY_SHIFT: u8 = 4;
     const { assert!(size_of::<[u64; 2]>() == 1 << ENTRY_SHIFT) };
     let address = asm.here();
@@ -331,30 +335,64 @@ fn emit_beside_code(asm: &mut Asm, guest: &Guest) -> u64 {
     asm.mov(W64, Reg::Rsi, Place::Indexed(SPACE, Reg::Rsi, 0, entry + 8));
     asm.mov_imm(Reg::Rax, RAM_BASE);
     asm.alu(W64, Alu::Sub, Reg::Rsi, Reg::Rax);
-    // It holds code and nothing else that matters, and no code near the address.
     asm.mov(W64, Reg::Rcx, Reg::Rsi);
     asm.shift_imm(W64, Shift::Shr, Reg::Rcx, 12);
     asm.mov_imm(Reg::Rdi, guest.flags);
     asm.movzx8(Reg::Rax, Place::Indexed(Reg::Rdi, Reg::Rcx, 0, 0));
     asm.alu_imm(W32, Alu::Cmp, Reg::Rax, i32::from(CODE));
-    failed.push(asm.jump_if_later(Cond::Ne));
+    let no_code = asm.jump_if_later(Cond::Ne);
+    // It holds code and nothing else that matters, and no code near the address.
     asm.mov_imm(Reg::Rdi, guest.lines);
     asm.mov(W64, Reg::Rax, Place::Indexed(Reg::Rdi, Reg::Rcx, 3, 0));
     asm.mov(W32, Reg::Rcx, Reg::Rdx);
     asm.shift_imm(W32, Shift::Shr, Reg::Rcx, 6);
-    // cl is the bit of the line.
-    asm.shift_cl(W64, Shift::Shr, Reg::Rax);
-    asm.test_imm(W32, Reg::Rax, 1);
+    asm.bit(Bit::Test, Reg::Rax, Reg::Rcx);
+    failed.push(asm.jump_if_later(Cond::B));
+    let beside_code = asm.jump_later();
+    asm.bind(no_code);
+    asm.alu_imm(W32, Alu::Cmp, Reg::Rax, i32::from(TABLE));
     failed.push(asm.jump_if_later(Cond::Ne));
+    dead_pte(asm, guest, &mut failed);
+    asm.bind(beside_code);
     asm.alu_imm(W32, Alu::And, Reg::Rdx, PAGE_SIZE as i32 - 1);
     asm.alu(W64, Alu::Add, Reg::Rdx, Reg::Rsi);
     asm.mov_imm(Reg::Rax, guest.ram);
     asm.alu(W64, Alu::Add, Reg::Rdx, Reg::Rax);
     asm.alu(W32, Alu::Cmp, Reg::Rax, Reg::Rax);
+    let found = asm.jump_later();
     failed.into_iter().for_each(|label| asm.bind(label));
+    asm.alu_imm(W32, Alu::Or, Reg::Rax, 1);
+    asm.bind(found);
     saved.into_iter().rev().for_each(|reg| asm.pop(reg));
     asm.ret();
     address
+}
+
+/// Counts a store to page table rcx at the virtual address in rdx as [`Tables`] does, unless
+/// something was derived from that PTE, or stores to the table were too many. Clobbers rax, rcx
+/// and rdi.
+///
+/// [`Tables`]: crate::mmu::Tables
+fn dead_pte(asm: &mut Asm, guest: &Guest, failed: &mut Vec<Label>) {
+    let stores = Place::At(Reg::Rdi, offset_of!(Table, stores) as i32);
+    asm.mov_imm(Reg::Rdi, guest.tables);
+    asm.mov(W64, Reg::Rdi, Place::Indexed(Reg::Rdi, Reg::Rcx, 3, 0));
+    asm.test(W64, Reg::Rdi, Reg::Rdi);
+    failed.push(asm.jump_if_later(Cond::E));
+    asm.mov(W32, Reg::Rcx, Reg::Rdx);
+    asm.alu_imm(W32, Alu::And, Reg::Rcx, PAGE_SIZE as i32 - 1);
+    asm.shift_imm(W32, Shift::Shr, Reg::Rcx, 3);
+    asm.mov(W32, Reg::Rax, Reg::Rcx);
+    asm.shift_imm(W32, Shift::Shr, Reg::Rax, 6);
+    let live = Place::Indexed(Reg::Rdi, Reg::Rax, 3, offset_of!(Table, live) as i32);
+    asm.mov(W64, Reg::Rax, live);
+    asm.bit(Bit::Test, Reg::Rax, Reg::Rcx);
+    failed.push(asm.jump_if_later(Cond::B));
+    asm.movzx8(Reg::Rax, stores);
+    asm.alu_imm(W32, Alu::Add, Reg::Rax, 1);
+    asm.alu_imm(W32, Alu::Cmp, Reg::Rax, PATIENCE.into());
+    failed.push(asm.jump_if_later(Cond::Ae));
+    asm.store8(stores, Reg::Rax);
 }
 
 /// Brings the context up to date; changes no register.

@@ -5,14 +5,15 @@
 
 use std::mem::offset_of;
 
-use isa::csr::mstatus::{FS_DIRTY, SD, SIE, SPIE, SPP, SSTATUS, TVM, WRITABLE};
+use isa::csr::mstatus::{FS_DIRTY, MPRV, SD, SIE, SPIE, SPP, SSTATUS, TSR, TVM, WRITABLE};
 use isa::{Inst, Op, Priv, csr};
 
-use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Width::*};
-use super::stubs::{BIAS, CTX, context};
+use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Shift, Width::*};
+use super::stubs::{BIAS, CTX, SPACE, context, dispatch};
 use super::translate::Emit;
 use crate::hart::Hart;
 use crate::hart::state::{Csrs, SINK};
+use crate::mmu::{Key, Space};
 
 /// The bits of `sstatus` that matter only to traps.
 const QUIET: u64 = SIE | SPIE | SPP;
@@ -90,6 +91,51 @@ impl Emit<'_> {
         slow.push(self.asm.jump_if_later(Cond::Ne));
         self.otherwise_rare(slow);
         true
+    }
+
+    /// Emits `sret` as it is most of the time: from S-mode, to code that sees memory as that did
+    /// which was left by the last trap, with no interrupt waiting.
+    pub(super) fn return_from_supervisor(&mut self) {
+        let key =
+            |space: Reg, field: usize| Place::At(space, (offset_of!(Space, key) + field) as i32);
+        let mut slow = Vec::new();
+        self.asm.movzx8(Reg::Rax, hart(offset_of!(Hart, privilege)));
+        self.asm.alu_imm(W32, Alu::Cmp, Reg::Rax, Priv::Supervisor as i32);
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.asm.mov(W64, Reg::Rdx, csrs!(mip));
+        self.asm.alu(W64, Alu::Or, Reg::Rdx, hart(offset_of!(Hart, lines)));
+        self.asm.test(W64, csrs!(mie), Reg::Rdx);
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.asm.mov(W64, Reg::Rax, context!(mstatus));
+        self.asm.test_imm(W32, Reg::Rax, (TSR | MPRV) as i32);
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.asm.test_imm(W32, Reg::Rax, SPP as i32);
+        let stays = self.asm.jump_if_later(Cond::Ne);
+        self.asm.mov(W64, Reg::Rdx, context!(twin));
+        self.asm.mov(W64, Reg::Rax, key(SPACE, offset_of!(Key, satp)));
+        self.asm.alu(W64, Alu::Cmp, Reg::Rax, key(Reg::Rdx, offset_of!(Key, satp)));
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.asm.mov(W32, Reg::Rax, key(SPACE, offset_of!(Key, modes)));
+        self.asm.alu_imm(W32, Alu::And, Reg::Rax, Key::MXR as i32);
+        self.asm.alu(W64, Alu::Cmp, Reg::Rax, key(Reg::Rdx, offset_of!(Key, modes)));
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.asm.store(W64, context!(twin), SPACE);
+        self.asm.store(W64, context!(space), Reg::Rdx);
+        self.asm.mov(W64, SPACE, Reg::Rdx);
+        self.asm.store_imm8(hart(offset_of!(Hart, privilege)), Priv::User as i8);
+        self.asm.mov(W64, Reg::Rax, context!(mstatus));
+        self.asm.bind(stays);
+        const { assert!(SPIE >> 4 == SIE) };
+        self.asm.mov(W64, Reg::Rdx, Reg::Rax);
+        self.asm.shift_imm(W32, Shift::Shr, Reg::Rdx, 4);
+        self.asm.alu_imm(W32, Alu::And, Reg::Rdx, SIE as i32);
+        self.asm.alu_imm(W64, Alu::And, Reg::Rax, !(SIE | SPP) as i32);
+        self.asm.alu(W64, Alu::Or, Reg::Rax, Reg::Rdx);
+        self.asm.alu_imm(W64, Alu::Or, Reg::Rax, SPIE as i32);
+        self.asm.store(W64, context!(mstatus), Reg::Rax);
+        self.asm.mov(W64, Reg::Rax, csrs!(sepc));
+        dispatch(&mut self.asm, self.stubs.leave);
+        self.otherwise_rare(slow);
     }
 
     /// Returns a jump that is taken in U-mode, the first time in a block.

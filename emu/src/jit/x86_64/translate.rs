@@ -49,6 +49,8 @@ pub struct Host {
     pub features: Features,
     /// An observer wants to know of fences.
     pub fences_are_told: bool,
+    /// An observer wants to know of returns from traps.
+    pub returns_are_told: bool,
     /// An observer wants to know of hints.
     pub hints_are_told: bool,
 }
@@ -155,6 +157,7 @@ pub(super) struct Emit<'a> {
     pub(super) privileged: bool,
     /// An observer wants to know of fences.
     pub(super) fences_are_told: bool,
+    pub(super) returns_are_told: bool,
     hints_are_told: bool,
 }
 
@@ -190,6 +193,7 @@ impl<'a> Emit<'a> {
             inexact: false,
             privileged: false,
             fences_are_told: host.fences_are_told,
+            returns_are_told: host.returns_are_told,
             hints_are_told: host.hints_are_told,
         }
     }
@@ -359,7 +363,7 @@ impl<'a> Emit<'a> {
             self.index = index;
             let inst = &self.block.insts()[index];
             let misaligned = if count > 1 { self.within_page(inst) } else { None };
-            let beside = self.store_beside_code(inst);
+            let beside = self.store_aside(inst);
             self.call_rare(index);
             misaligned.into_iter().chain(beside).for_each(|label| self.asm.bind(label));
         }
@@ -381,6 +385,7 @@ impl<'a> Emit<'a> {
             return;
         }
         match inst.op {
+            Op::Sret if !self.returns_are_told => self.return_from_supervisor(),
             Op::Jal => {
                 self.link(inst.rd);
                 self.go(self.start + inst.imm);

@@ -14,6 +14,7 @@ use crate::exec::{Cpu, System};
 use crate::hart::Hart;
 use crate::hart::state::Context;
 use crate::mem::{PAGE_SIZE, Ram};
+use crate::mmu::Tables;
 use crate::mmu::memo::Slots;
 
 /// Translated code, and how it is made.
@@ -37,15 +38,22 @@ pub struct Translator {
 
 impl Translator {
     /// A translator for this host, of blocks that were interpreted `warm` times.
-    pub fn new<E: Events>(warm: u8, ram: &Ram, code: &Code) -> std::io::Result<Translator> {
+    pub fn new<E: Events>(
+        warm: u8,
+        ram: &Ram,
+        code: &Code,
+        tables: &Tables,
+    ) -> std::io::Result<Translator> {
         let guest = Guest {
             ram: ram.host_address(RAM_BASE).unwrap_or(0),
             flags: ram.flags_address(),
             lines: code.lines_address(),
+            tables: tables.pages_address(),
         };
         let host = Host {
             features: Features::detect(),
             fences_are_told: E::FENCES || E::WALKS,
+            returns_are_told: E::RETURNS,
             hints_are_told: E::HINTS,
         };
         Translator::for_host(warm, guest, host)
