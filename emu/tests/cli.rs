@@ -43,6 +43,9 @@ fn fails(args: &[&str], status: i32, text: &str) {
 fn wrong_command_lines_are_named() {
     fails(&["-netdev", "user,id=n"], 64, "-netdev");
     fails(&["--frobnicate"], 64, "--frobnicate");
+    fails(&["--trase", "k"], 64, "is --trace meant?");
+    fails(&["--trace", "sys", "k"], 64, "is --trace=sys meant?");
+    fails(&["--engine=fast", "k"], 64, "interp");
     fails(&["-smp", "9", "k"], 64, "1 to 8");
     fails(&["-m", "12Q", "k"], 64, "Q is no unit");
     fails(&["-machine", "sifive_u", "k"], 64, "sifive_u");
@@ -348,6 +351,7 @@ fn a_saved_trace_becomes_every_output_and_two_are_compared() {
         both.stdout
             .contains("page faults                                 0                0         =")
     );
+    fails(&["report"], 64, "<TRACE>... is missing");
     fails(&["report", trace, "-o", trace], 64, "is the trace itself");
     fails(&["report"], 64, "");
     let bad = folder.file("bad.jsonl", b"{\"record\":\"end\"}\n");

@@ -11,7 +11,7 @@ pub mod watch;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use args::Args;
@@ -52,7 +52,7 @@ fn carry_out(mut words: Vec<String>) -> Result<u8, Failure> {
                 print(&error.to_string());
                 Ok(0)
             }
-            Err(error) => Err(Failure::Usage(one_line(&error))),
+            Err(error) => Err(Failure::Usage(one_line("emu report", &error))),
         };
     }
     parse(words)?.map_or(Ok(0), |args| run::run(&args))
@@ -74,17 +74,30 @@ fn parse(words: Vec<String>) -> Result<Option<Args>, Failure> {
     let words = qemu_compat::translate(words, &command).map_err(Failure::Usage)?;
     match command.try_get_matches_from(words).and_then(|m| Args::from_arg_matches(&m)) {
         Ok(args) => Ok(Some(args)),
-        Err(error) => Err(Failure::Usage(one_line(&error))),
+        Err(error) => Err(Failure::Usage(one_line("emu", &error))),
     }
 }
 
-/// The first line of what the parser says.
-fn one_line(error: &clap::Error) -> String {
+/// The first line of what the parser says, with what else belongs into it.
+fn one_line(command: &str, error: &clap::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
+    let listed = |kind| match error.get(kind) {
+        Some(ContextValue::Strings(words)) if !words.is_empty() => Some(words.join(", ")),
+        _ => None,
+    };
+    if let Some(values) = listed(ContextKind::ValidValue) {
+        return format!("{line}; {values} are there");
+    }
     match error.kind() {
-        ErrorKind::UnknownArgument | ErrorKind::InvalidValue => format!("{line}; see emu --help"),
+        ErrorKind::MissingRequiredArgument => {
+            let missing = listed(ContextKind::InvalidArg).unwrap_or_default();
+            format!("{missing} is missing; see {command} --help")
+        }
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue => {
+            format!("{line}; see {command} --help")
+        }
         _ => line.to_owned(),
     }
 }

@@ -7,16 +7,18 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Command};
 
 use crate::dev::virtio::disk::Mode;
+use crate::trace::kinds::Kinds;
 
 /// Turns `-kernel K` into `--kernel=K`, `+signature=F` into `--signature=F`.
 pub fn translate(
     words: impl IntoIterator<Item = String>,
     command: &Command,
 ) -> Result<Vec<String>, String> {
-    let mut words = words.into_iter();
+    let mut words = words.into_iter().peekable();
     let mut out: Vec<String> = words.next().into_iter().collect();
     while let Some(word) = words.next() {
         let Some(name) = option_name(&word) else {
@@ -27,13 +29,18 @@ pub fn translate(
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (name, None),
         };
-        let argument =
-            find(command, name).ok_or_else(|| format!("unknown option {word}; see emu --help"))?;
+        let argument = find(command, name).ok_or_else(|| unknown(command, &word, name))?;
         let long = argument.get_long().unwrap_or(name);
         let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
         let needs_value = argument.get_num_args().is_none_or(|number| number.min_values() > 0);
         match (takes_value, value) {
-            (true, None) if !needs_value => out.push(format!("--{long}")),
+            (true, None) if !needs_value => {
+                // Such a value follows an equals sign; what stands alone is the kernel.
+                if let Some(list) = words.next_if(|next| next.parse::<Kinds>().is_ok()) {
+                    return Err(format!("{word} {list}: is {word}={list} meant?"));
+                }
+                out.push(format!("--{long}"));
+            }
             (false, None) => out.push(format!("--{long}")),
             (false, Some(_)) => return Err(format!("option {word} takes no value")),
             (true, Some(value)) => out.push(format!("--{long}={value}")),
@@ -58,6 +65,16 @@ fn find<'a>(command: &'a Command, name: &str) -> Option<&'a clap::Arg> {
     command.get_arguments().find(|argument| {
         argument.get_long() == Some(name) || letter.is_some() && argument.get_short() == letter
     })
+}
+
+/// What to say of an option that there is not: the one that is nearly spelled so, if any.
+fn unknown(command: &Command, word: &str, name: &str) -> String {
+    let parsed = command.clone().try_get_matches_from(["emu", &format!("--{name}")]);
+    let near = parsed.err().and_then(|error| match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(near)) => Some(format!("is {near} meant? ")),
+        _ => None,
+    });
+    format!("unknown option {word}; {}see emu --help", near.unwrap_or_default())
 }
 
 /// The words of a list: `a,b=c,d`.
@@ -291,7 +308,11 @@ mod tests {
     #[test]
     fn unknown_options_are_named() {
         let error = translated(&["-netdev", "user"]).expect_err("unknown");
-        assert!(error.starts_with("unknown option -netdev"), "{error}");
+        assert_eq!(error, "unknown option -netdev; see emu --help");
+        let error = translated(&["k.elf", "-trase"]).expect_err("unknown");
+        assert_eq!(error, "unknown option -trase; is --trace meant? see emu --help");
+        let error = translated(&["--trace", "faults,sys", "k.elf"]).expect_err("no kernel");
+        assert_eq!(error, "--trace faults,sys: is --trace=faults,sys meant?");
         assert!(translated(&["-kernel"]).is_err());
         assert!(translated(&["-nographic=1"]).is_err());
     }
