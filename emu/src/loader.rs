@@ -51,6 +51,9 @@ pub enum Problem {
     /// It is something else than a kernel.
     #[error("is neither an ELF file nor a flat Linux Image for RISC-V; give a kernel")]
     NotKernel,
+    /// It is something else than a flattened device tree.
+    #[error("is no device tree; dtc or -dump-dtb makes one")]
+    NotTree,
     /// ELF of 32 bits.
     #[error("is a 32-bit ELF file; this machine is RV64, build the kernel for riscv64")]
     Class,

@@ -116,9 +116,13 @@ fn the_device_tree_is_written() {
     let path = folder.path("virt.dtb");
     let args = ["-smp", "2", "-append", "hello", "-dump-dtb", path.to_str().expect("UTF-8")];
     assert_eq!(run(&args).status, Some(0));
-    let tree = std::fs::read(path).expect("the tree");
+    let tree = std::fs::read(&path).expect("the tree");
     assert_eq!(tree[..4], [0xd0, 0x0d, 0xfe, 0xed]);
     assert!(tree.windows(6).any(|window| window == b"hello\0"));
+    let kernel = folder.file("kernel.elf", &elf(&finish(0x5555), 0, &[]));
+    let kernel = kernel.to_str().expect("UTF-8");
+    fails(&[kernel, "-dtb", kernel], 65, "is no device tree");
+    assert_eq!(run(&[kernel, "-dtb", args[5]]).status, Some(0));
 }
 
 /// Runs a kernel of these instructions.

@@ -119,8 +119,12 @@ fn keys_go_to_the_guest_and_control_a_x_quits() {
     session.press(b"\x01a!");
     session.expect("\x01!");
     session.press(b"\x01h");
-    session.expect("Ctrl-A x   quit");
+    session.expect("Ctrl-A a   send Ctrl-A to the guest\r\n");
+    session.press(b"$ ");
+    session.expect("$ ");
+    // What comes next at the terminal begins on a line of its own.
     session.press(b"\x01x");
+    session.expect("\r\n");
     assert_eq!(session.end(), Some(0));
 }
 

@@ -108,7 +108,7 @@ impl Run<'_> {
             let mut life = Life { args, console, server, stopped: args.stopped, killed: false };
             let end = life.live(&mut machine);
             console.drain(&mut machine.sys.bus.uart, u64::MAX);
-            console.flush();
+            console.end();
             insns += machine.insns();
             let hart = &machine.harts[machine.last()];
             let view = View { hart, sys: &machine.sys };

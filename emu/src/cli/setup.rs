@@ -23,6 +23,9 @@ const DTB_ALIGN: u64 = 2 << 20;
 const MAX_APPEND: usize = 64 << 10;
 /// Boot block and superblock of an xv6 file system: what the image beside a kernel has at least.
 const LEAST_IMAGE: u64 = 2 * abi::fs::BSIZE as u64;
+/// The first bytes of a flattened device tree.
+const FDT_MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
+
 /// What backs the virtio slots.
 pub type Backends = [Option<Box<dyn Backend>>; VIRTIO_SLOTS];
 
@@ -121,7 +124,9 @@ fn check_room(start: u64, low_end: u64, ram: Extent) -> Result<(), Problem> {
 /// The device tree that is handed over.
 pub fn device_tree(args: &Args, initrd: Option<(u64, u64)>) -> Result<Vec<u8>, Failure> {
     if let Some(path) = &args.dtb {
-        let read = loader::read_file(path);
+        let read = loader::read_file(path).and_then(|tree| {
+            if tree.starts_with(&FDT_MAGIC) { Ok(tree) } else { Err(Problem::NotTree) }
+        });
         return read.map_err(|problem| LoadError { path: path.clone(), problem }.into());
     }
     if args.append.len() > MAX_APPEND || args.append.contains('\0') {

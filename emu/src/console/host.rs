@@ -54,6 +54,8 @@ pub struct Console {
     typist: Typist,
     pacer: Pacer,
     output: Vec<u8>,
+    /// What was printed last is not the end of a line.
+    midline: bool,
     flushed: Instant,
     /// This many more bytes of output were already printed, by a run before a restart.
     repeated: u64,
@@ -78,6 +80,7 @@ impl Console {
             typist,
             pacer: Pacer::default(),
             output: Vec::new(),
+            midline: false,
             flushed: Instant::now(),
             repeated: 0,
             printed: 0,
@@ -156,6 +159,7 @@ impl Console {
         if self.output.is_empty() {
             return;
         }
+        self.midline = self.output.last() != Some(&b'\n');
         let mut out = stdout().lock();
         let written = out.write_all(&self.output).and_then(|()| out.flush());
         self.output.clear();
@@ -164,6 +168,14 @@ impl Console {
                 ErrorKind::BrokenPipe => Wish::OutputClosed,
                 _ => Wish::OutputFailed(error.to_string()),
             });
+        }
+    }
+
+    /// The machine has ended. What follows at a terminal is not to hang on the guest's last line.
+    pub fn end(&mut self) {
+        self.flush();
+        if self.midline && stdout().is_terminal() {
+            self.print("\n");
         }
     }
 
