@@ -317,6 +317,17 @@ fn wrong_trace_options_are_named() {
 }
 
 #[test]
+fn a_summary_tells_what_was_looked_at() {
+    let summary = |trace: &str| boot("summary", &finish(0x5555), &[trace]).stderr;
+    // No table of no faults.
+    let faults = summary("--trace");
+    assert!(faults.contains("Page faults: 0 (0 traps)"), "{faults}");
+    assert!(!faults.contains("outcome"), "{faults}");
+    assert!(!summary("--trace=sys").contains("Page faults"));
+    assert!(!summary("--check=frames").contains("Page faults"));
+}
+
+#[test]
 fn a_trace_has_a_header_and_an_end() {
     let folder = Folder::new("jsonl");
     let path = folder.path("run.jsonl");

@@ -11,7 +11,7 @@ use super::trace_args::OutputArgs;
 use super::watch::output_failure;
 use crate::trace::html::{self, Html};
 use crate::trace::kinds::Kinds;
-use crate::trace::outputs::{Format, Look, Outputs};
+use crate::trace::outputs::{Format, Outputs};
 use crate::trace::record::Record;
 use crate::trace::sink::{Sink, read_jsonl};
 use crate::trace::summary::Summary;
@@ -32,17 +32,16 @@ pub struct ReportArgs {
 /// Reads the traces and writes what was asked for.
 pub fn run(args: &ReportArgs) -> Result<u8, Failure> {
     let [trace] = args.traces.as_slice() else { return compare(args) };
-    let mut outputs = Outputs::new(args.show.filter.clone());
-    let look = Look { lines: !args.show.summary, faults: true };
+    let mut outputs = Outputs::new(args.show.filter.clone(), !args.show.summary);
     for path in &args.show.output {
         if same_file(path, trace) {
             let path = path.display();
             return Err(Failure::Usage(format!("{path} is the trace itself")));
         }
-        outputs.add_file(path, Kinds::ALL, look).map_err(output_failure)?;
+        outputs.add_file(path, Kinds::ALL).map_err(output_failure)?;
     }
     if args.show.output.is_empty() {
-        outputs.add_stdout(Kinds::ALL, look);
+        outputs.add_stdout(Kinds::ALL);
     }
     read(trace, |record| {
         outputs.record(&record);

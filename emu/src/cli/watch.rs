@@ -11,7 +11,7 @@ use crate::symbols::Symbols;
 use crate::trace::awareness::ProcReader;
 use crate::trace::courier::Courier;
 use crate::trace::kinds::Kinds;
-use crate::trace::outputs::{Format, Look, OutputError, Outputs};
+use crate::trace::outputs::{Format, OutputError, Outputs};
 use crate::trace::programs::{Programs, read};
 use crate::trace::tlb::TlbWatch;
 use crate::trace::tracer::{Guest, Tracer};
@@ -67,11 +67,10 @@ pub fn checker(args: &Args, kernel: &Path) -> Option<Checker> {
 }
 
 fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
-    let mut outputs = Outputs::new(wanted.show.filter.clone());
+    let mut outputs = Outputs::new(wanted.show.filter.clone(), !wanted.show.summary);
     // A model or a checker alone speaks for itself.
     let only = wanted.trace.is_none() && !wanted.show.summary && wanted.show.output.is_empty();
     let listed = wanted.trace.and_then(|traced| traced.0).or(only.then(Kinds::default));
-    let look = Look { lines: !wanted.show.summary, faults: !only };
     // What the summary counts; free pages are in the trace's end.
     let summed = Kinds { faults: true, tlb: true, ..Kinds::default() };
     let text_kinds = |kinds: Kinds| if wanted.show.summary { kinds | summed } else { kinds };
@@ -79,11 +78,11 @@ fn outputs(wanted: &TraceArgs) -> Result<Outputs, OutputError> {
         let format = Format::of(path)?;
         let kinds = listed.unwrap_or(format.usual_kinds());
         let kinds = if format == Format::Text { text_kinds(kinds) } else { kinds };
-        outputs.add_file(path, kinds, look)?;
+        outputs.add_file(path, kinds)?;
     }
     if wanted.show.output.is_empty() {
         let kinds = listed.unwrap_or(Format::Text.usual_kinds());
-        outputs.add_stderr(text_kinds(kinds), look);
+        outputs.add_stderr(text_kinds(kinds));
     }
     Ok(outputs)
 }

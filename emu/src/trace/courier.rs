@@ -119,15 +119,13 @@ impl Drop for Courier {
 mod tests {
     use super::*;
     use crate::trace::filter::Filter;
-    use crate::trace::outputs::Look;
     use crate::trace::record::Moment;
 
     /// Records whose order shows, in a file; `end` ends the trace.
     fn written(name: &str, end: impl FnOnce(Courier)) -> Vec<String> {
         let path = std::env::temp_dir().join(format!("emu-{name}-{}.jsonl", std::process::id()));
-        let mut outputs = Outputs::new(Filter::default());
-        let look = Look { lines: true, faults: true };
-        outputs.add_file(&path, Kinds::ALL, look).expect("temporary file");
+        let mut outputs = Outputs::new(Filter::default(), true);
+        outputs.add_file(&path, Kinds::ALL).expect("temporary file");
         let mut courier = Courier::new(outputs).expect("a thread");
         for pc in 0..10_000 {
             let at = Moment::default();

@@ -99,23 +99,29 @@ struct Output {
 pub struct Outputs {
     outputs: Vec<Output>,
     filter: Filter,
+    /// Text is more than the summary.
+    lines: bool,
     failed: bool,
     unread: bool,
 }
 
 impl Outputs {
-    /// No outputs yet.
-    pub fn new(filter: Filter) -> Outputs {
-        Outputs { filter, ..Outputs::default() }
+    /// No outputs yet; whether those in text will have the lines of the trace above the summary.
+    pub fn new(filter: Filter, lines: bool) -> Outputs {
+        Outputs { filter, lines, ..Outputs::default() }
+    }
+
+    fn look(&self, kinds: Kinds) -> Look {
+        Look { lines: self.lines, faults: kinds.faults }
     }
 
     /// Adds a file; its ending says what it holds, `kinds` which records it gets.
-    pub fn add_file(&mut self, path: &Path, kinds: Kinds, look: Look) -> Result<(), OutputError> {
+    pub fn add_file(&mut self, path: &Path, kinds: Kinds) -> Result<(), OutputError> {
         let format = Format::of(path)?;
         let file = LineFile::create(path)
             .map_err(|error| OutputError::Create { path: path.to_owned(), error })?;
         let sink: Box<dyn Sink + Send> = match format {
-            Format::Text => Box::new(Text::new(file, false, look)),
+            Format::Text => Box::new(Text::new(file, false, self.look(kinds))),
             Format::JsonLines => Box::new(JsonLines::new(file)),
             Format::Perfetto => Box::new(Perfetto::new(file)),
             Format::Html => Box::new(Html::new(file)),
@@ -125,17 +131,17 @@ impl Outputs {
     }
 
     /// Adds text on standard error, coloured on a terminal.
-    pub fn add_stderr(&mut self, kinds: Kinds, look: Look) {
+    pub fn add_stderr(&mut self, kinds: Kinds) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sink = Box::new(Text::new(BufWriter::new(io::stderr()), colour, look));
+        let sink = Box::new(Text::new(BufWriter::new(io::stderr()), colour, self.look(kinds)));
         let path = PathBuf::from("standard error");
         self.outputs.push(Output { path, kinds, sink, live: true });
     }
 
     /// Adds text on standard output, coloured on a terminal.
-    pub fn add_stdout(&mut self, kinds: Kinds, look: Look) {
+    pub fn add_stdout(&mut self, kinds: Kinds) {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sink = Box::new(Text::new(BufWriter::new(io::stdout()), colour, look));
+        let sink = Box::new(Text::new(BufWriter::new(io::stdout()), colour, self.look(kinds)));
         let path = PathBuf::from("standard output");
         self.outputs.push(Output { path, kinds, sink, live: false });
     }

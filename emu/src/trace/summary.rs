@@ -168,11 +168,13 @@ impl Summary {
             self.total_insns,
             percent(total.insns, self.total_insns)
         )?;
-        writeln!(
-            text,
-            "  {:<16} {:>8} {:>7} {:>12} {:>9}",
-            "outcome", "faults", "share", "insns", "mean"
-        )?;
+        if !self.outcomes.is_empty() {
+            writeln!(
+                text,
+                "  {:<16} {:>8} {:>7} {:>12} {:>9}",
+                "outcome", "faults", "share", "insns", "mean"
+            )?;
+        }
         for (name, row) in &self.outcomes {
             let share = percent(row.count, total.count);
             let mean = row.insns / row.count.max(1);
