@@ -3,6 +3,8 @@
 //! Harts run one after the other in a fixed rotation, each for a number of instructions that only
 //! the seed decides, or until it has nothing useful to do. The same start gives the same run.
 
+use isa::Priv;
+
 use crate::bus::{Bus, Exit};
 use crate::clock::{Clock, Source};
 use crate::console::{Flow, HostConsole, Idle};
@@ -21,6 +23,10 @@ const TURN: u64 = 10_000;
 const ALONE: u64 = 16;
 /// With a seed, turns have between this many instructions and [`TURN`] more.
 const LEAST_TURN: u64 = 500;
+/// So many rounds of turns in which nothing retires are not chance: after fewer traps than that,
+/// the modes of all harts are the highest that they come to, interrupts are off as they will
+/// be, and every further trap is the same as the one before.
+const BARREN: u32 = 8;
 /// With the host's clock, the longest sleep before devices and input are looked at again.
 const NAP: std::time::Duration = std::time::Duration::from_millis(2);
 
@@ -79,6 +85,16 @@ pub enum Stop {
         /// Where the first hart waits.
         pc: u64,
     },
+    /// Harts do nothing but trap: the first instruction of a handler does, and nothing that could
+    /// come would change that.
+    Trapped {
+        /// One of them.
+        hart: usize,
+        /// Where its handler is.
+        pc: u64,
+        /// Why it traps.
+        cause: u64,
+    },
     /// The instructions that were allowed are executed.
     MaxInsns,
 }
@@ -101,6 +117,8 @@ pub struct Machine<E: Events = NoEvents> {
     lengths: Option<SplitMix>,
     max_insns: u64,
     insns: u64,
+    /// Rounds of turns since something retired, and the instructions until then.
+    barren: (u32, u64),
 }
 
 impl Machine<NoEvents> {
@@ -141,6 +159,7 @@ impl<E: Events> Machine<E> {
             lengths: (config.seed != 0).then_some(SplitMix(config.seed)),
             max_insns: config.max_insns.unwrap_or(u64::MAX),
             insns: 0,
+            barren: (0, 0),
         }
     }
 
@@ -168,6 +187,7 @@ impl<E: Events> Machine<E> {
 
     /// Runs until there is a reason to stop.
     pub fn run(&mut self, console: &mut dyn HostConsole) -> Stop {
+        self.barren = (0, self.insns);
         loop {
             while self.next < self.harts.len() {
                 let hart = self.next;
@@ -185,9 +205,12 @@ impl<E: Events> Machine<E> {
                 }
             }
             self.next = 0;
-            if !std::mem::take(&mut self.ran)
-                && let Some(stop) = self.idle(console)
-            {
+            let stop = if std::mem::take(&mut self.ran) {
+                self.barren(console)
+            } else {
+                self.idle(console)
+            };
+            if let Some(stop) = stop {
                 return stop;
             }
         }
@@ -256,11 +279,9 @@ impl<E: Events> Machine<E> {
         exit.or((self.insns >= self.max_insns).then_some(Stop::MaxInsns))
     }
 
-    /// All harts wait: time passes until something happens.
+    /// No hart gets on by itself: time passes until something happens.
     fn idle(&mut self, console: &mut dyn HostConsole) -> Option<Stop> {
-        let now = self.sys.clock.idle_now();
-        let timers = self.harts.iter().filter_map(|hart| hart.next_timer(&self.sys.bus, now));
-        let deadline = timers.chain(self.sys.bus.deadline()).min();
+        let (now, deadline) = (self.sys.clock.idle_now(), self.deadline());
         match console.idle(&mut self.sys.bus.uart, now, deadline) {
             Idle::Stop => return Some(Stop::Console),
             Idle::Never => return Some(Stop::Stuck { pc: self.harts[0].ctx.pc }),
@@ -268,6 +289,34 @@ impl<E: Events> Machine<E> {
         }
         self.sys.bus.poll(self.sys.clock.idle_now());
         None
+    }
+
+    /// A round of turns has ended. Handlers that trap themselves are freed by an interrupt, by
+    /// another hart or by a device that writes memory, or by nobody.
+    fn barren(&mut self, console: &mut dyn HostConsole) -> Option<Stop> {
+        let (rounds, insns) = self.barren;
+        self.barren = if insns == self.insns { (rounds + 1, insns) } else { (0, self.insns) };
+        if self.barren.0 < BARREN {
+            return None;
+        }
+        self.barren.0 = 0;
+        let at = self.harts.iter().position(|hart| !hart.waiting)?;
+        let hart = &self.harts[at];
+        let cause = if hart.privilege == Priv::Machine { hart.csr.mcause } else { hart.csr.scause };
+        let trapped = Stop::Trapped { hart: at, pc: hart.ctx.pc, cause };
+        if self.deadline().is_none() && !self.harts.iter().any(Hart::can_be_interrupted) {
+            return Some(trapped);
+        }
+        // Time does not pass by instructions.
+        let stop = self.idle(console)?;
+        Some(if matches!(stop, Stop::Stuck { .. }) { trapped } else { stop })
+    }
+
+    /// When a timer or a device does something next.
+    fn deadline(&self) -> Option<u64> {
+        let now = self.sys.clock.idle_now();
+        let timers = self.harts.iter().filter_map(|hart| hart.next_timer(&self.sys.bus, now));
+        timers.chain(self.sys.bus.deadline()).min()
     }
 
     fn pass(&mut self, time: u64) {

@@ -157,6 +157,11 @@ fn limits_and_dead_ends_have_their_status() {
     let outcome = boot("stuck", &[WFI, BACK], &[]);
     assert_eq!(outcome.status, Some(75), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("stuck"), "{}", outcome.stderr);
+    // The trap of the first instruction leads to address zero.
+    let outcome = boot("trapped", &[0], &["--max-insns", "100000"]);
+    assert_eq!(outcome.status, Some(78), "{}", outcome.stderr);
+    let what = "hart 0 at 0x0 traps itself (instruction access fault)";
+    assert!(outcome.stderr.contains(what), "{}", outcome.stderr);
 }
 
 #[test]

@@ -23,6 +23,7 @@ Exit status: the guest's own (test finisher or tohost; 0 for Ctrl-A x), or
   75  the guest is stuck: no hart can ever go on
   76  --max-insns was reached
   77  a checker found something, and --check says stop
+  78  the guest is stuck: a trap handler traps itself, for ever
   128+n  signal n ended the run
 
 A line of --trace, from left to right: time in seconds, hart, process, its name; the access, its

@@ -53,6 +53,19 @@ pub enum Failure {
         /// Where the first hart waits.
         pc: u64,
     },
+    /// The guest does nothing but trap.
+    #[error(
+        "the guest is stuck: the trap handler of hart {hart} at {pc:#x} traps itself ({why}), \
+         for ever; is the address in mtvec or stvec right, and the handler mapped?"
+    )]
+    Trapped {
+        /// Which hart.
+        hart: usize,
+        /// Where the handler is.
+        pc: u64,
+        /// Why it traps.
+        why: &'static str,
+    },
     /// The limit was reached.
     #[error("stopped after {0} instructions, as --max-insns said")]
     MaxInsns(u64),
@@ -86,6 +99,7 @@ impl Failure {
             Failure::Stuck { .. } => 75,
             Failure::MaxInsns(_) => 76,
             Failure::Finding => 77,
+            Failure::Trapped { .. } => 78,
             Failure::Signal(signal) => 128 + *signal as u8,
         }
     }

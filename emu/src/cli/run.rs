@@ -5,6 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use isa::trap::Cause;
+
 use super::args::{Ad, Args, Clock};
 use super::failure::{Failure, guest_status};
 use super::setup::{self, Backends, Boot};
@@ -218,6 +220,10 @@ impl Life<'_> {
                     return Err(Failure::MaxInsns(self.args.max_insns.unwrap_or(u64::MAX)));
                 }
                 Stop::Stuck { pc } => return Err(Failure::Stuck { pc }),
+                Stop::Trapped { hart, pc, cause } => {
+                    let why = Cause::from_bits(cause).map_or("no known cause", Cause::name);
+                    return Err(Failure::Trapped { hart, pc, why });
+                }
                 Stop::Observer => return Err(Failure::OutputClosed),
                 Stop::Point { .. } if self.server.is_some() => self.stopped = true,
                 Stop::Point { .. } if self.console.open_monitor() => self.stopped = true,

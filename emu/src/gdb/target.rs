@@ -147,6 +147,11 @@ impl<'a> Debugger<'a> {
                     Hit::Observer => signal(hart, Signal::SIGTRAP),
                 });
             }
+            // One may look, and perhaps mend it.
+            Stop::Trapped { hart, .. } => {
+                self.current = hart;
+                return Some(signal(hart, Signal::SIGSEGV));
+            }
             Stop::Exit(Exit::Code(code)) => MultiThreadStopReason::Exited(guest_status(code)),
             _ => MultiThreadStopReason::Terminated(Signal::SIGTERM),
         };

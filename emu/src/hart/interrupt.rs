@@ -54,8 +54,13 @@ impl Hart {
 
     /// The pending interrupts that are not masked in the present mode; of those for M-mode and
     /// those for S-mode, the former if there are any.
+    #[inline]
     fn takeable(&self) -> u64 {
-        let pending = self.mip() & self.csr.mie;
+        self.takeable_of(self.mip() & self.csr.mie)
+    }
+
+    #[inline]
+    fn takeable_of(&self, pending: u64) -> u64 {
         if pending == 0 {
             return 0;
         }
@@ -66,6 +71,12 @@ impl Hart {
         let for_machine = if machine { pending & !self.csr.mideleg } else { 0 };
         let for_supervisor = if supervisor { pending & self.csr.mideleg } else { 0 };
         if for_machine != 0 { for_machine } else { for_supervisor }
+    }
+
+    /// Whether an interrupt that may come makes a difference in the present mode.
+    pub(crate) fn can_be_interrupted(&self) -> bool {
+        let enabled = self.csr.mie;
+        if self.waiting { enabled != 0 } else { self.takeable_of(enabled) != 0 }
     }
 
     /// Whether an interrupt is to be taken before the next instruction.
