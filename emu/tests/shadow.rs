@@ -10,7 +10,7 @@ use bare::{BASE, Bare, HANDLER};
 use emu::inspect::{Debuggee, Inspect};
 use emu::machine::MachineConfig;
 use isa::asm::{i, r, s};
-use isa::csr::{self, envcfg, mstatus};
+use isa::csr::{self, envcfg, mstatus, pmpcfg};
 use isa::paging::{Mode, Ppn, Pte, Satp, leaf_size};
 use isa::{Inst, Op, Priv};
 
@@ -101,6 +101,16 @@ struct Sight {
     sum: bool,
     mxr: bool,
     adue: bool,
+    /// A page with a physical protection of its own, and what that allows.
+    guard: (u64, u64),
+}
+
+impl Sight {
+    /// Whether physical protection allows this.
+    fn allows(&self, pa: u64, right: u8) -> bool {
+        let (page, rights) = self.guard;
+        pa & !0xfff != page || rights & u64::from(right) != 0
+    }
 }
 
 struct Bed {
@@ -128,7 +138,8 @@ impl Bed {
             bare.code(DATA + (page << 12), &vec![i(Op::Addi, 10, 0, page as i32); 1024]);
         }
         let satp = Satp { mode: Mode::Sv39, asid: 0, ppn: Ppn(TABLES >> 12) };
-        let sight = Sight { satp, privilege: Priv::User, sum: false, mxr: false, adue: true };
+        let (privilege, guard) = (Priv::User, (BASE, 7));
+        let sight = Sight { satp, privilege, sum: false, mxr: false, adue: true, guard };
         let log = Vec::new();
         let mut bed = Bed { bare, random: Random(seed), sights: [sight; 2], log };
         (0..2).for_each(|hart| bed.look(hart));
@@ -149,7 +160,18 @@ impl Bed {
 
     fn change_sight(&mut self, hart: usize) {
         let sight = &mut self.sights[hart];
-        match self.random.below(8) {
+        match self.random.below(9) {
+            8 => {
+                let (start, pages) = self.random.of(&PLACES[1..]);
+                let page = start + (self.random.below(pages) << 12);
+                sight.guard = (page, self.random.of(&[0, 1, 3, 4, 5, 7]));
+                let config = u64::from(pmpcfg::NAPOT) | sight.guard.1;
+                let all = u64::from(pmpcfg::NAPOT | pmpcfg::R | pmpcfg::W | pmpcfg::X);
+                let machine = &mut self.bare.machine;
+                assert!(machine.set_csr(hart, csr::PMPADDR0, page >> 2 | 0x1ff));
+                assert!(machine.set_csr(hart, csr::PMPADDR0 + 1, u64::MAX));
+                assert!(machine.set_csr(hart, csr::PMPCFG0, config | all << 8));
+            }
             0 => sight.sum ^= true,
             1 => sight.mxr ^= true,
             2 => {
@@ -159,7 +181,7 @@ impl Bed {
             }
             3..5 => sight.privilege = self.random.of(&[Priv::User, Priv::Supervisor]),
             _ => {
-                sight.satp.mode = self.random.of(&[Mode::Sv39, Mode::Sv39, Mode::Sv48]);
+                sight.satp.mode = self.random.of(&[Mode::Sv39, Mode::Sv39, Mode::Sv48, Mode::Sv57]);
                 sight.satp.ppn = Ppn((TABLES >> 12) + self.random.below(3));
                 sight.satp.asid = self.random.below(2) as u16;
             }
@@ -188,6 +210,9 @@ impl Bed {
                 return None;
             }
             let at = table + 8 * (va >> (12 + 9 * level) & 511);
+            if !sight.allows(at, pmpcfg::R) {
+                return None;
+            }
             let pte = Pte(self.bare.get(at));
             let is = |bit| pte.0 & bit != 0;
             if !is(Pte::V) || is(Pte::W) && !is(Pte::R) || pte.0 >> 54 != 0 {
@@ -213,6 +238,9 @@ impl Bed {
             let complete = pte.0 & need == need;
             let aligned = (pte.ppn().0 << 12).is_multiple_of(size);
             if !allowed || !aligned || !complete && !sight.adue {
+                return None;
+            }
+            if !complete && !sight.allows(at, pmpcfg::W) {
                 return None;
             }
             if !complete {
@@ -250,7 +278,14 @@ impl Bed {
         if first < size {
             parts.push((self.walk(sight, va.wrapping_add(first), kind)?, size - first));
         }
-        let inside = parts.iter().all(|&(pa, n)| pa >= BASE && pa + n <= RAM_END);
+        let right = match kind {
+            Kind::Fetch => pmpcfg::X,
+            Kind::Load => pmpcfg::R,
+            Kind::Store => pmpcfg::W,
+        };
+        let reached =
+            |&(pa, n): &(u64, u64)| pa >= BASE && pa + n <= RAM_END && sight.allows(pa, right);
+        let inside = parts.iter().all(reached);
         inside.then_some(parts)
     }
 

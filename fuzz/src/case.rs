@@ -60,6 +60,10 @@ pub struct Case {
     pub mie: u64,
     /// Streams start with translation.
     pub paging: bool,
+    /// The mode of translation.
+    pub mode: Mode,
+    /// Interrupts to M-mode, and to S-mode, have a vector each.
+    pub vectored: [bool; 2],
     /// Timer interrupts.
     pub timer: Option<Timer>,
     /// Instructions that do nothing before the stream, to move it in time.
@@ -104,9 +108,19 @@ impl Case {
     }
 
     /// `satp` of one of the two address spaces.
-    pub fn satp(base: u64, space: usize) -> u64 {
-        let ppn = Ppn((base >> 12) + ROOTS[space]);
-        Satp { mode: Mode::Sv39, asid: space as u16, ppn }.bits()
+    pub fn satp(&self, base: u64, space: usize) -> u64 {
+        let root = match self.mode {
+            Mode::Sv48 => UPPERS[0][space],
+            Mode::Sv57 => UPPERS[1][space],
+            _ => ROOTS[space],
+        };
+        Satp { mode: self.mode, asid: space as u16, ppn: Ppn((base >> 12) + root) }.bits()
+    }
+
+    /// Values for `stvec` and `mtvec`.
+    pub fn vectors(&self, base: u64) -> [u64; 2] {
+        let [machine, supervisor] = self.vectored.map(u64::from);
+        [base + SUPERVISOR_VECTORS + supervisor, base + VECTORS + machine]
     }
 
     /// The address at which a hart starts.
@@ -124,6 +138,9 @@ impl Case {
         image.words(HANDLERS * PAGE, &stubs::machine(self, base));
         image.words(HANDLERS * PAGE + SUPERVISOR, &stubs::supervisor(self));
         image.words(HANDLERS * PAGE + EXIT, &stubs::exit());
+        image.words(HANDLERS * PAGE + VECTORS, &stubs::vectors(VECTORS, 0));
+        let supervisor = stubs::vectors(SUPERVISOR_VECTORS, SUPERVISOR);
+        image.words(HANDLERS * PAGE + SUPERVISOR_VECTORS, &supervisor);
         let control = CONTROL * PAGE;
         for hart in 0..self.harts {
             let entry = Case::entry(0, hart);
@@ -148,10 +165,9 @@ impl Case {
         for (n, &pte) in self.ptes.iter().enumerate() {
             image.put(POOL * PAGE + POOL_PTES + 8 * n as u64, relocate(pte, base));
         }
-        let other = Case::satp(base, 0) ^ 7 << 44;
-        for (n, satp) in
-            [Case::satp(base, 0), Case::satp(base, 1), 0, other].into_iter().enumerate()
-        {
+        let [one, two] = [0, 1].map(|space| self.satp(base, space));
+        let modes = [1, 3].map(|bits| one ^ bits << 60);
+        for (n, satp) in [one, two, 0, one ^ 7 << 44].into_iter().chain(modes).enumerate() {
             image.put(POOL * PAGE + POOL_SATPS + 8 * n as u64, satp);
         }
         self.tables(&mut image);
@@ -169,6 +185,12 @@ impl Case {
         for (root, middle) in ROOTS.into_iter().zip(&MIDDLES[1..]) {
             entry(root, slot(base, 2), MIDDLES[0], Pte::V);
             entry(root, slot(base | ALIAS, 2), *middle, Pte::V);
+        }
+        for ([four, five], root) in (0..2).map(|space| UPPERS.map(|pages| pages[space])).zip(ROOTS)
+        {
+            entry(five, 0, four, Pte::V);
+            entry(four, 0, root, Pte::V);
+            entry(four, HIGH >> 39, root, Pte::V);
         }
         for (middle, leaves) in MIDDLES.into_iter().zip(LEAVES) {
             entry(middle, slot(base, 1), leaves, Pte::V);

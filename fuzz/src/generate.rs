@@ -2,7 +2,7 @@
 //! together.
 
 use isa::csr::{self, mip, mstatus};
-use isa::paging::Pte;
+use isa::paging::{Mode, Pte};
 use isa::trap::Exception;
 use isa::{Op, Priv};
 
@@ -10,6 +10,7 @@ use crate::case::{Case, Kind, RW, Timer};
 use crate::layout::*;
 use crate::random::Random;
 use crate::stream::{Base, Stream};
+use crate::stubs::OPEN_ENTRY;
 
 /// The case that this seed makes for our engines. One in three might run on QEMU: such streams are
 /// derailed less often, and get farther.
@@ -42,6 +43,8 @@ pub fn generate(seed: u64, kind: Kind) -> Case {
         mideleg: if random.one_in(2) { mip::SUPERVISOR } else { 0 },
         mie: if timer.is_some() { mip::ALL } else { 0 },
         paging: !random.one_in(5),
+        mode: random.of(&[Mode::Sv39, Mode::Sv39, Mode::Sv48, Mode::Sv57]),
+        vectored: [random.one_in(3), random.one_in(3)],
         timer,
         pad: if timer.is_some() { random.below(10) } else { 0 },
         rounds: if ours { u64::MAX >> 1 } else { 4 },
@@ -139,6 +142,12 @@ fn ptes(random: &mut Random, ours: bool) -> Vec<u64> {
         1 => pte(0, RW | Pte::U),
         2 => pte(0, RW | Pte::X),
         _ => pte(random.of(&MIDDLES), Pte::V),
+    }));
+    list.extend((0..POOL_PTE_COUNT).map(|_| match random.below(6) {
+        0 => 0,
+        1 => pte(0, RW | Pte::U),
+        2 => pte(random.of(&UPPERS[0]), Pte::V),
+        _ => pte(random.of(&ROOTS), Pte::V),
     }));
     list
 }
@@ -244,7 +253,10 @@ pub fn bits(random: &mut Random, kind: Kind) -> (u16, u64) {
     if kind == Kind::Qemu {
         return (csr::SSTATUS, random.of(&[mstatus::SUM, mstatus::MXR, mstatus::SPP]));
     }
-    match random.below(8) {
+    match random.below(10) {
+        8 => (random.of(&[csr::MTVEC, csr::STVEC]), random.of(&[1, 2, 3])),
+        // No entry is locked: the handlers would be shut out, too.
+        9 => (csr::PMPCFG0, 1 << (8 * random.below(OPEN_ENTRY.into()) + random.below(5))),
         0..3 => {
             let bits = [mstatus::SUM, mstatus::MXR, mstatus::SPP, mstatus::SIE, mstatus::FS];
             (csr::SSTATUS, random.of(&bits) | random.of(&bits))

@@ -5,7 +5,7 @@ pub const RAM: u64 = 0x8000_0000;
 /// Size of a page.
 pub const PAGE: u64 = 4096;
 /// Pages of a region.
-pub const PAGES: u64 = 32;
+pub const PAGES: u64 = 36;
 /// Size of a region; where it starts is aligned to [`SUPERPAGE`].
 pub const REGION: u64 = PAGES * PAGE;
 /// Most harts of a case.
@@ -41,9 +41,13 @@ pub const TRAP_SIZE: u64 = 32;
 pub const POOL: u64 = 30;
 /// What the handler repairs: addresses and values, ended by a zero.
 pub const HEAL: u64 = 31;
+/// What is above the roots of Sv39: the roots of Sv48, and those of Sv57, of both address spaces.
+pub const UPPERS: [[u64; 2]; 2] = [[32, 33], [34, 35]];
 
 /// Set in the virtual addresses of aliases: U-mode executes there.
 pub const ALIAS: u64 = 1 << 37;
+/// From the identity to another alias of everything, where addresses have more than 39 bits.
+pub const HIGH: u64 = 1 << 39;
 /// From the identity to the superpage of the same memory.
 pub const SUPERPAGE: u64 = 2 << 20;
 
@@ -57,6 +61,12 @@ pub const ENTRY: u64 = 0x600;
 pub const ENTRY_SIZE: u64 = 0x280;
 /// Where a stream ends.
 pub const EXIT: u64 = 0xd80;
+/// Where traps to M-mode lead: a jump to the handler for every cause that a vector may tell.
+pub const VECTORS: u64 = 0xf00;
+/// Likewise to S-mode.
+pub const SUPERVISOR_VECTORS: u64 = 0xf80;
+/// How many jumps.
+pub const VECTOR_COUNT: u64 = 16;
 
 // Places in the control page.
 
@@ -79,11 +89,12 @@ pub const DUMP: u64 = 0x500;
 pub const POOL_INSTS: u64 = 0;
 /// How many.
 pub const POOL_INST_COUNT: u64 = 64;
-/// Values for `satp`: both address spaces, none, the first again with another number.
+/// Values for `satp`: both address spaces, none, the first again with another number and in two
+/// other modes.
 pub const POOL_SATPS: u64 = 0x200;
 /// PTEs, of all levels from the leaves on.
 pub const POOL_PTES: u64 = 0x400;
-/// How many, for each of the three levels.
+/// How many, for each of four levels.
 pub const POOL_PTE_COUNT: u64 = 32;
 
 // Registers that streams do not write, besides the bases.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use isa::paging::Mode;
 use isa::{csr, decode, disasm, int_reg_name};
 
 use crate::case::{Case, NOP};
@@ -18,7 +19,9 @@ impl fmt::Display for Show<'_> {
         let mode = case.start.letter();
         writeln!(f, "harts {}, turns of {}, start in {mode}-mode", case.harts, case.turn)?;
         let ad = if case.hardware_ad { "update" } else { "fault" };
-        writeln!(f, "paging {}, A and D: {ad}, timer {:?}", case.paging, case.timer)?;
+        let mode = if case.paging { case.mode } else { Mode::Bare };
+        writeln!(f, "{mode:?}, A and D: {ad}, timer {:?}", case.timer)?;
+        writeln!(f, "vectored traps to M- and S-mode: {:?}", case.vectored)?;
         for (number, value) in [
             (csr::MSTATUS, case.mstatus),
             (csr::FCSR, case.fcsr),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use isa::Priv;
 use isa::csr::mstatus;
+use isa::paging::Mode;
 
 use crate::case::{Case, NOP};
 
@@ -37,7 +38,16 @@ fn size(case: &Case) -> u64 {
     let words: usize = case.streams.iter().map(|(_, words)| useful(words)).sum();
     let registers = case.x.iter().flatten().chain(&case.f).filter(|value| **value != 0).count();
     let start = [Priv::Machine, Priv::Supervisor, Priv::User].iter().position(|p| *p == case.start);
-    let flags = [case.paging, case.timer.is_some(), case.fcsr != 0, case.turn < 10_000];
+    let [machine, supervisor] = case.vectored;
+    let flags = [
+        case.paging,
+        case.mode != Mode::Sv39,
+        machine,
+        supervisor,
+        case.timer.is_some(),
+        case.fcsr != 0,
+        case.turn < 10_000,
+    ];
     let flags = flags.into_iter().filter(|flag| *flag).count() + start.unwrap_or(0);
     let masks = [case.medeleg, case.mideleg, case.mie, case.mstatus & !mstatus::FS];
     let bits: u32 = masks.iter().map(|mask| mask.count_ones()).sum();
@@ -69,11 +79,14 @@ fn settings(best: &mut Case, attempt: &mut Attempt) {
             break;
         }
     }
-    let changes: [&dyn Fn(&mut Case); 11] = [
+    let changes: [&dyn Fn(&mut Case); 14] = [
         &|case| case.timer = None,
         &|case| case.pad = 0,
         &|case| case.turn = 10_000,
         &|case| case.paging = false,
+        &|case| case.mode = Mode::Sv39,
+        &|case| case.vectored[0] = false,
+        &|case| case.vectored[1] = false,
         &|case| case.start = Priv::Machine,
         &|case| case.medeleg = 0,
         &|case| case.mideleg = 0,

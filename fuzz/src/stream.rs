@@ -47,7 +47,7 @@ impl Base {
     pub fn offset(self, random: &mut Random, ours: bool) -> u64 {
         const CLINT: u64 = 0x200_4000;
         let page = (DATA + 1 + random.below(DATA_PAGES - 2)) * PAGE;
-        let above = random.of(&[ALIAS, ALIAS, SUPERPAGE]);
+        let above = random.of(&[ALIAS, ALIAS, SUPERPAGE, HIGH]);
         match self {
             Base::Data => page + 0x800,
             Base::Edge => page + random.of(&[0, 0xff8, 0xffc, 0xff9]),
@@ -55,6 +55,10 @@ impl Base {
             Base::Code => 0,
             Base::Leaves => random.of(&LEAVES) * PAGE + 0x80,
             Base::Tables if random.one_in(2) => random.of(&ROOTS) * PAGE + 0x210,
+            Base::Tables if random.one_in(3) => {
+                let uppers = random.of(&UPPERS);
+                random.of(&uppers) * PAGE + 0x200
+            }
             Base::Tables => random.of(&MIDDLES) * PAGE + 0x200,
             Base::Pool => POOL * PAGE + POOL_PTES,
             Base::Other if ours && random.one_in(3) => CLINT.wrapping_sub(RAM),
@@ -226,7 +230,8 @@ impl<'a> Stream<'a> {
             66..69 => self.indirect(),
             69..73 if self.body.is_none() => self.loop_start(),
             73..75 => self.bulk(),
-            75..80 => self.change_bits(),
+            75..79 => self.change_bits(),
+            79 => self.protect(),
             80..84 => self.call(),
             84..87 => self.leave(),
             87..92 => self.edit(),

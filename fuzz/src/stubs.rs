@@ -7,7 +7,7 @@
 
 use isa::asm::{csrr, csrw, i, r, s};
 use isa::csr::{self, counter, envcfg, mip, mstatus};
-use isa::{Inst, Op, Priv};
+use isa::{Inst, Op, Priv, encode};
 
 use crate::asm::{Asm, Label, li};
 use crate::case::{Case, Kind};
@@ -19,6 +19,12 @@ const MTIMECMP: u64 = CLINT + 0x4000;
 /// Causes of which implementations agree on `mtval`: refused fetches, misaligned addresses, page
 /// faults. Others may say less of illegal instructions and of misaligned accesses to nothing.
 const TOLD: u64 = 0xb053;
+
+/// Entries of physical memory protection that streams change are before this one, which allows
+/// everything.
+pub const OPEN_ENTRY: u16 = 7;
+/// `pmpcfg0` with that entry alone.
+pub const OPEN: u64 = 0x1f << (8 * OPEN_ENTRY);
 
 /// The handler of M-mode.
 pub fn machine(case: &Case, base: u64) -> Vec<u32> {
@@ -133,10 +139,13 @@ fn repair(a: &mut Asm, case: &Case, base: u64, again: Label) {
 
 /// The registers that decide where traps lead and how memory is seen.
 fn registers(a: &mut Asm, case: &Case, base: u64) {
-    let satp = if case.paging { Case::satp(base, 0) } else { 0 };
+    let satp = if case.paging { case.satp(base, 0) } else { 0 };
+    let [stvec, mtvec] = case.vectors(base);
     let set = [
+        (csr::PMPCFG0, OPEN),
         (csr::MEDELEG, case.medeleg),
-        (csr::STVEC, base + HANDLERS * PAGE + SUPERVISOR),
+        (csr::STVEC, stvec),
+        (csr::MTVEC, mtvec),
         (csr::SATP, satp),
     ];
     for (number, value) in set {
@@ -191,6 +200,12 @@ pub fn supervisor(case: &Case) -> Vec<u32> {
     a.finish()
 }
 
+/// Jumps to the handler at `to`, one for every cause that a vector may tell.
+pub fn vectors(at: u64, to: u64) -> Vec<u32> {
+    let jump = |n: u64| i(Op::Jal, 0, 0, to as i32 - (at + 4 * n) as i32);
+    (0..VECTOR_COUNT).map(|n| encode(&jump(n))).collect()
+}
+
 /// What follows a stream: another round, or the exit.
 pub fn end(case: &Case, hart: usize) -> Vec<u32> {
     let mut a = Asm::default();
@@ -212,9 +227,7 @@ pub fn entry(case: &Case, base: u64, hart: usize) -> Vec<u32> {
         a.add(li(H0, value));
         a.add([csrw(number, H0)]);
     };
-    set(csr::MTVEC, base);
-    set(csr::PMPADDR0, u64::MAX);
-    set(csr::PMPCFG0, 0x1f);
+    set(csr::PMPADDR0 + OPEN_ENTRY, u64::MAX);
     set(csr::MIDELEG, case.mideleg & mip::SUPERVISOR);
     set(csr::MIE, case.mie);
     set(csr::MCOUNTEREN, counter::ENABLE);

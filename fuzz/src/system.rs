@@ -1,12 +1,14 @@
 //! Units of streams that are about modes, traps, page tables, changes of code, and time.
 
 use isa::asm::{csrw, i, r, s};
+use isa::csr::pmpcfg;
 use isa::{Inst, Op, csr, encode};
 
 use crate::asm::li;
 use crate::generate::bits;
 use crate::layout::*;
 use crate::stream::{Base, Stream, Word};
+use crate::stubs::{OPEN, OPEN_ENTRY};
 
 impl Stream<'_> {
     /// A change of some bits of a CSR.
@@ -60,16 +62,17 @@ impl Stream<'_> {
     pub(crate) fn edit(&mut self) {
         let (by, ours) = (self.free(), self.ours());
         let tables = ours && self.random.one_in(4);
-        let root = self.offsets[Base::Tables as usize] < MIDDLES[0] * PAGE;
+        let table = self.offsets[Base::Tables as usize] / PAGE;
         let page = match self.random.below(6) {
             0 if ours => CODE + self.random.below(DATA - CODE),
             1 if ours => self.random.below(PAGES),
             _ => DATA + self.random.below(DATA_PAGES),
         };
-        let (base, level, imm) = match (tables, root) {
-            (false, _) => (Base::Leaves, 0, 8 * page as i32 - 0x80),
-            (_, true) => (Base::Tables, 2, self.random.of(&[-0x200, 0x200])),
-            (_, false) => (Base::Tables, 1, self.random.of(&[-0x200, -0x200, -0x1f8])),
+        let (base, level, imm) = match table {
+            _ if !tables => (Base::Leaves, 0, 8 * page as i32 - 0x80),
+            2..4 => (Base::Tables, 2, self.random.of(&[-0x200, 0x200])),
+            HEAL.. => (Base::Tables, 3, self.random.of(&[-0x200, -0x200, -0x1f8])),
+            _ => (Base::Tables, 1, self.random.of(&[-0x200, -0x200, -0x1f8])),
         };
         let from = POOL_PTE_COUNT * level + self.random.below(POOL_PTE_COUNT);
         let (table, pool) = (self.base(base), self.base(Base::Pool));
@@ -130,10 +133,57 @@ impl Stream<'_> {
         self.push(unit);
     }
 
+    /// Another protection of physical memory, most likely from M-mode.
+    pub(crate) fn protect(&mut self) {
+        let (by, ours) = (self.free(), self.ours());
+        let (base, page) = match self.random.below(8) {
+            0 if ours => (Base::Leaves, 0),
+            1 if ours => (Base::Tables, 0),
+            2 if ours => (Base::Code, self.random.below(3) as i32 - 1),
+            _ => (Base::Data, self.random.below(5) as i32 - 2),
+        };
+        let ask = |mode| [i(Op::Addi, ARG, 0, mode), Inst::new(Op::Ecall)];
+        let back = self.random.of(&[None, Some(0), Some(1), Some(1)]);
+        let mut unit: Vec<Inst> = back.iter().flat_map(|_| ask(3)).collect();
+        // A page, or some bytes at its start, or a range of addresses.
+        let (mode, low) = match self.random.below(6) {
+            0 if ours => (pmpcfg::TOR, self.random.below(0x400) as i32),
+            1 if ours => (pmpcfg::NA4, self.random.below(0x400) as i32),
+            2 if ours => (pmpcfg::NAPOT, (1 << self.random.below(9)) - 1),
+            _ => (pmpcfg::NAPOT, 0x1ff),
+        };
+        if ours {
+            unit.extend([i(Op::Srli, by, self.base(base), 12), i(Op::Addi, by, by, page)]);
+            unit.extend([i(Op::Slli, by, by, 10), i(Op::Ori, by, by, low)]);
+        } else {
+            // All pages that leaves map: QEMU takes accesses across pages for such to consecutive
+            // physical addresses.
+            unit.extend([i(Op::Srli, by, self.base(base), 16), i(Op::Slli, by, by, 14)]);
+            unit.extend(li(ARG, 0x1fff));
+            unit.push(r(Op::Or, by, by, ARG));
+        }
+        let entry = self.random.below(OPEN_ENTRY.into()) as u16;
+        unit.push(csrw(csr::PMPADDR0 + entry, by));
+        // QEMU asks for AMOs whether they may load before it looks whether the PTE lets them store.
+        let rights = self.random.of(&[0, 1, 1, 3, 4, 5, 7]);
+        let config = u64::from(mode) | rights | if ours { 0 } else { 1 };
+        unit.extend(li(by, OPEN | config << (8 * entry)));
+        unit.push(i(Op::Csrrw, self.free(), by, csr::PMPCFG0.into()));
+        if !ours || self.random.one_in(2) {
+            unit.push(r(Op::SfenceVma, 0, 0, 0));
+        }
+        unit.extend(back.into_iter().flat_map(ask));
+        let near = self.random.below(DATA_PAGES);
+        unit.extend(self.address(DATA + near));
+        unit.push(self.access());
+        self.add(unit);
+    }
+
     /// Another address space.
     pub(crate) fn space(&mut self) {
         let by = self.free();
-        let imm = (POOL_SATPS + 8 * self.random.below(4)) as i32 - POOL_PTES as i32;
+        let values = if self.ours() { 6 } else { 4 };
+        let imm = (POOL_SATPS + 8 * self.random.below(values)) as i32 - POOL_PTES as i32;
         let mut unit = self.taken(by, i(Op::Ld, by, self.base(Base::Pool), imm));
         unit.push(i(Op::Csrrw, self.free(), by, csr::SATP.into()));
         if !self.ours() || self.random.one_in(2) {
