@@ -4,7 +4,8 @@
 //! executes while the others, which take turns with it on the host, execute as many, as on a small
 //! board of 100 million instructions a second. So with n harts running, one instruction is worth
 //! 10/n ns; a fraction of a tick is kept exactly. What a guest does to let time pass, as loops that
-//! wait for the clock, costs a tenth of what it would at one nanosecond.
+//! wait for the clock, costs a tenth of what it would at one nanosecond. A guest that waits for it
+//! comes to the end of time, where it stands still.
 
 use std::time::Instant;
 
@@ -62,7 +63,10 @@ impl Clock {
     #[inline]
     pub fn now(&self, retired: u64) -> u64 {
         match self.host {
-            None => self.ticks + (self.fraction + (retired - self.start) * self.rate) / FRACTIONS,
+            None => {
+                let fractions = self.fraction + (retired - self.start) * self.rate;
+                self.ticks.saturating_add(fractions / FRACTIONS)
+            }
             Some(start) => (start.elapsed().as_nanos() / u128::from(TICK_NS)) as u64,
         }
     }
@@ -72,7 +76,7 @@ impl Clock {
         match self.host {
             None => {
                 let fractions = self.fraction + (retired - self.start) * self.rate;
-                self.ticks * TICK_NS + fractions / SHARES
+                self.ticks.saturating_mul(TICK_NS).saturating_add(fractions / SHARES)
             }
             Some(start) => start.elapsed().as_nanos() as u64,
         }
@@ -92,7 +96,7 @@ impl Clock {
     /// The turn ends.
     pub fn end_turn(&mut self, retired: u64) {
         let fraction = self.fraction + (retired - self.start) * self.rate;
-        self.ticks += fraction / FRACTIONS;
+        self.ticks = self.ticks.saturating_add(fraction / FRACTIONS);
         self.fraction = fraction % FRACTIONS;
         self.total += retired - self.start;
         self.start = retired;

@@ -201,6 +201,18 @@ fn a_timer_interrupt_comes_at_the_very_instruction() {
     assert_eq!(bare.machine.insns(), 302);
 }
 
+/// A timer may be set for the last tick but one.
+#[test]
+fn time_comes_to_its_end() {
+    let mut bare = Bare::new(MachineConfig { max_insns: Some(1000), ..Default::default() });
+    bare.code(BASE, &[Inst::new(Op::Wfi), csrr(5, csr::TIME), i(Op::Jal, 0, 0, -4)]);
+    bare.set_csr(csr::MIE, mip::MTIP);
+    bare.machine.sys.bus.write(0x200_4000, 8, u64::MAX - 1, 0).unwrap();
+    assert_eq!(bare.run(), Stop::MaxInsns);
+    assert_eq!((bare.machine.time(), bare.x(5)), (u64::MAX, u64::MAX));
+    assert_eq!(bare.machine.sys.clock.nanoseconds(bare.machine.harts[0].retired()), u64::MAX);
+}
+
 /// A machine whose hart traps at [`HANDLER`] and nowhere else.
 fn trapped(harts: usize) -> Bare {
     let mut bare = Bare::new(MachineConfig { harts, ..Default::default() });
