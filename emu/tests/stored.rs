@@ -116,6 +116,43 @@ fn run<const EVERY: bool>(engine: Engine) -> (Log<EVERY>, Vec<u8>) {
     (bare.machine.events, memory)
 }
 
+/// Wants the machine to stop where [`BASE`] is executed the tenth time.
+#[derive(Default)]
+struct Tenth(u32);
+
+impl Events for Tenth {
+    const PROBES: bool = true;
+    const STORES: bool = true;
+
+    fn probes(&self) -> Vec<u64> {
+        vec![BASE]
+    }
+
+    fn probed(&mut self, _view: &View, _pc: u64) {
+        self.0 += 1;
+    }
+
+    fn take_wishes(&mut self) -> Wishes {
+        Wishes { stop: self.0 == 10, ..Wishes::default() }
+    }
+}
+
+/// What translated code leaves to the interpreter is no place to stop at either.
+#[test]
+fn observers_stop_behind_blocks() {
+    const DOWN: i32 = 2;
+    for engine in [Engine::Interp, Engine::Jit, Engine::JitAtOnce] {
+        let config = MachineConfig { engine, ..Default::default() };
+        let mut bare = Bare::with_events(config, Tenth::default());
+        bare.set_csr(csr::MSTATUS, csr::mstatus::FS_DIRTY);
+        let add = Inst { imm: DOWN, ..r(Op::FaddS, 1, 2, 3) };
+        let code = [i(Op::Addi, 5, 5, 1), add, i(Op::Addi, 6, 6, 1), i(Op::Jal, 0, 0, -12)];
+        bare.code(BASE, &code);
+        assert!(matches!(bare.run(), Stop::Point { hart: 0, .. }), "{engine:?}");
+        assert_eq!((bare.x(5), bare.x(6), bare.machine.insns()), (10, 10, 40), "{engine:?}");
+    }
+}
+
 #[test]
 fn every_store_to_a_watched_page_is_told() {
     let (every, memory) = run::<true>(Engine::Interp);

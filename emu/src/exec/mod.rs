@@ -116,7 +116,9 @@ impl<E: Events> Cpu<'_, E> {
     pub(crate) fn probe(&mut self, block: &Block, pc: u64) {
         self.events.probed(&View { hart: self.hart, sys: self.sys }, pc);
         self.heed();
-        if E::STORES && self.hart.ctx.wants != Wants::default() {
+        let wants = &mut self.hart.ctx.wants.0;
+        if E::STORES && *wants & Wants::STOP != 0 {
+            *wants ^= Wants::STOP | Wants::STOP_BEHIND;
             self.hart.cut_short(block.count);
         }
     }
@@ -137,7 +139,7 @@ impl<E: Events> Cpu<'_, E> {
         // turn even if it is dropped from the cache.
         let inst = unsafe { *block.insts.add(index) };
         let aside = self.store_aside(&inst);
-        if aside && self.hart.ctx.wants == Wants::default() {
+        if aside && self.hart.ctx.wants.let_go_on() {
             return true;
         }
         let left = i64::from(block.count) - index as i64;
@@ -149,7 +151,7 @@ impl<E: Events> Cpu<'_, E> {
         let outcome = if aside { Ok(Next::Inst) } else { self.execute(&inst, pc) };
         self.hart.ctx.pending = 0;
         match outcome {
-            Ok(Next::Inst) if self.hart.ctx.wants == Wants::default() => return true,
+            Ok(Next::Inst) if self.hart.ctx.wants.let_go_on() => return true,
             Ok(Next::Inst | Next::Leave) => {
                 self.hart.ctx.pc = pc().wrapping_add(block.len(index));
                 self.hart.ctx.budget += left - 1;

@@ -26,6 +26,14 @@ impl Wants {
     pub const WAIT: u32 = 4;
     /// A debugger wants the machine to stop here.
     pub const STOP: u32 = 8;
+    /// It shall stop behind the present block.
+    pub const STOP_BEHIND: u32 = 16;
+
+    /// Whether the present block may go on.
+    #[inline]
+    pub fn let_go_on(self) -> bool {
+        self.0 & !Wants::STOP_BEHIND == 0
+    }
 }
 
 /// What running code touches all the time, in one block; a register of translated code points at
