@@ -17,3 +17,4 @@ pub mod shrink;
 pub mod stream;
 mod stubs;
 mod system;
+pub mod watcher;

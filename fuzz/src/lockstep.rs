@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use emu::bus::{Bus, BusConfig};
 use emu::console::{BufferConsole, Flow, HostConsole, Idle};
 use emu::dev::uart16550::Uart;
+use emu::events::{Events, NoEvents};
 use emu::inspect::Inspect;
 use emu::jit::Engine;
 use emu::machine::{Machine, MachineConfig, Stop};
@@ -14,6 +15,7 @@ use isa::csr;
 
 use crate::case::Case;
 use crate::layout::*;
+use crate::watcher::{Told, Watcher, goes_on};
 
 /// Memory of the machine.
 const MEMORY: u64 = 2 << 20;
@@ -34,8 +36,27 @@ impl HostConsole for TurnByTurn {
     }
 }
 
-/// A machine in front of a case.
-pub fn machine(case: &Case, engine: Engine) -> Machine {
+/// An observer of which all that it was told can be compared.
+trait Watch: Events + Default {
+    /// What it was told.
+    fn told(&self) -> &Told;
+}
+
+impl Watch for NoEvents {
+    fn told(&self) -> &Told {
+        const NOTHING: &Told = &Told::NOTHING;
+        NOTHING
+    }
+}
+
+impl<const WALKS: bool> Watch for Watcher<WALKS> {
+    fn told(&self) -> &Told {
+        &self.told
+    }
+}
+
+/// A machine in front of a case, with an observer.
+fn machine<E: Events + Default>(case: &Case, engine: Engine) -> Machine<E> {
     let mut ram = Ram::new(MEMORY).expect("host memory for the guest's");
     let next = Case::entry(RAM, 0);
     ram.dma_write(RAM, &case.image(RAM, next)).expect("the region is in memory");
@@ -43,7 +64,7 @@ pub fn machine(case: &Case, engine: Engine) -> Machine {
 }
 
 /// A machine whose harts start with the case at `base`.
-fn boot(case: &Case, ram: Ram, engine: Engine, base: u64) -> Machine {
+fn boot<E: Events + Default>(case: &Case, ram: Ram, engine: Engine, base: u64) -> Machine<E> {
     let config = MachineConfig {
         harts: case.harts,
         hardware_ad: case.hardware_ad,
@@ -53,7 +74,7 @@ fn boot(case: &Case, ram: Ram, engine: Engine, base: u64) -> Machine {
         ..MachineConfig::default()
     };
     let bus = Bus::new(ram, BusConfig::new(case.harts));
-    let mut machine = Machine::new(config, bus);
+    let mut machine = Machine::with_events(config, bus, E::default());
     (0..case.harts).for_each(|hart| machine.set_entry(hart, Case::entry(base, hart), 0, 0));
     machine
 }
@@ -65,7 +86,7 @@ pub fn leaves(case: &Case, base: u64, next: u64, last: &[u32], engine: Engine) -
     ram.dma_write(base, &case.image(base, next)).expect("the region is in memory");
     let last: Vec<u8> = last.iter().flat_map(|word| word.to_le_bytes()).collect();
     ram.dma_write(next, &last).expect("it is in memory");
-    let mut machine = boot(case, ram, engine, base);
+    let mut machine = boot::<NoEvents>(case, ram, engine, base);
     let stop = machine.run(&mut BufferConsole::default());
     let left = machine.sys.bus.ram.bytes(base, REGION).map(<[u8]>::to_vec);
     (stop, left.unwrap_or_default())
@@ -84,7 +105,7 @@ pub struct Difference {
 
 /// The registers that exist and may change: no protection beyond its entries, and no counters that
 /// are always zero.
-fn registers(machine: &Machine) -> &'static [u16] {
+fn registers<E: Events>(machine: &Machine<E>) -> &'static [u16] {
     static LIST: OnceLock<Vec<u16>> = OnceLock::new();
     let constant = |number: u16| {
         let pmp = (csr::PMPCFG0 + 4..csr::PMPADDR0).contains(&number)
@@ -97,7 +118,7 @@ fn registers(machine: &Machine) -> &'static [u16] {
 }
 
 /// All that instructions can see of a hart; `csrs`: its CSRs, too.
-fn state(machine: &Machine, hart: usize, csrs: bool) -> Vec<u64> {
+fn state<E: Events>(machine: &Machine<E>, hart: usize, csrs: bool) -> Vec<u64> {
     let waits = u64::from(machine.waits(hart));
     let mut state = vec![machine.pc(hart), machine.privilege(hart) as u64, waits];
     state.extend((1..32).map(|number| machine.x(hart, number)));
@@ -108,7 +129,7 @@ fn state(machine: &Machine, hart: usize, csrs: bool) -> Vec<u64> {
 }
 
 /// The name of a place in that.
-fn name(machine: &Machine, at: usize) -> String {
+fn name<E: Events>(machine: &Machine<E>, at: usize) -> String {
     match at {
         0 => "pc".into(),
         1 => "mode".into(),
@@ -122,7 +143,10 @@ fn name(machine: &Machine, at: usize) -> String {
     }
 }
 
-fn compare(a: &Machine, b: &Machine, harts: usize, memory: u64) -> Option<String> {
+fn compare<E: Watch>(a: &Machine<E>, b: &Machine<E>, harts: usize, memory: u64) -> Option<String> {
+    if a.events.told() != b.events.told() {
+        return Some(format!("told: {:#?} and {:#?}", a.events.told(), b.events.told()));
+    }
     let counts = [("instructions", a.insns(), b.insns()), ("time", a.time(), b.time())];
     for (what, a, b) in counts {
         if a != b {
@@ -145,18 +169,27 @@ fn compare(a: &Machine, b: &Machine, harts: usize, memory: u64) -> Option<String
     Some(format!("memory at {:#x}: {:#x} and {:#x}", RAM + at as u64, ours[at], theirs[at]))
 }
 
-/// Runs a case on the interpreter and on these engines; the first difference, if there is one.
+/// Runs a case on the interpreter and on these engines; the first difference, if there is one. Of
+/// three seeds, one runs with an observer, and one with one of walks.
 pub fn run(case: &Case, engines: &[Engine]) -> Option<Difference> {
-    let mut expected = machine(case, Engine::Interp);
+    match case.seed / 3 % 3 {
+        0 => run_watched::<NoEvents>(case, engines),
+        1 => run_watched::<Watcher<false>>(case, engines),
+        _ => run_watched::<Watcher<true>>(case, engines),
+    }
+}
+
+fn run_watched<E: Watch>(case: &Case, engines: &[Engine]) -> Option<Difference> {
+    let mut expected = machine::<E>(case, Engine::Interp);
     let mut others: Vec<_> =
-        engines.iter().map(|engine| (*engine, machine(case, *engine))).collect();
+        engines.iter().map(|engine| (*engine, machine::<E>(case, *engine))).collect();
     // Traps that lead to themselves are no instructions: it may never end.
     let mut barren = 0;
     for turn in 1.. {
         let before = expected.insns();
         let stop = expected.run(&mut TurnByTurn);
         barren = if expected.insns() == before { barren + 1 } else { 0 };
-        let ended = stop != Stop::Console || barren == MAX_BARREN;
+        let ended = !goes_on(stop) || barren == MAX_BARREN;
         // Memory and CSRs take longer to compare than short turns to run.
         let memory = match (ended, case.turn) {
             (true, _) => MEMORY,
@@ -188,7 +221,7 @@ pub const ENGINES: [Engine; 2] = [Engine::JitAtOnce, Engine::Jit];
 /// What a stream of one hart executes, instruction by instruction: mode, address and word.
 pub fn trace(case: &Case, insns: u64) -> Vec<(isa::Priv, u64, u32)> {
     let case = Case { turn: 1, insns, ..case.clone() };
-    let mut machine = machine(&case, Engine::Interp);
+    let mut machine = machine::<NoEvents>(&case, Engine::Interp);
     let mut trace = Vec::new();
     loop {
         let pc = machine.pc(0);
