@@ -38,6 +38,8 @@ fn the_same_fault_again_and_again_is_found() {
     assert!(text.contains("the same load page fault at 0x0 comes again and again"), "{text}");
     assert_eq!(text.matches("again and again").count(), 1, "{text}");
     assert_eq!(output.status.code(), Some(76), "{text}");
+    let (checks, text) = findings(&same_fault("other-check", "--check=tlb"));
+    assert!(checks.is_empty(), "nobody asked for that: {text}");
 }
 
 #[test]

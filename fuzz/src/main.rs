@@ -55,6 +55,15 @@ fn more(args: &Args, streams: u64, start: Instant) -> bool {
     }
 }
 
+/// Says how far it is, now and then.
+fn so_far(streams: u64, said: &mut Instant) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    if said.elapsed() >= PATIENCE {
+        eprintln!("fuzz: {streams} streams so far");
+        *said = Instant::now();
+    }
+}
+
 fn summary(streams: u64, start: Instant, failed: u64) {
     println!("fuzz: {streams} streams in {} s, {failed} differ", start.elapsed().as_secs());
 }
@@ -62,8 +71,9 @@ fn summary(streams: u64, start: Instant, failed: u64) {
 /// Compares the engines; returns how many streams differ.
 fn with_engines(args: &Args) -> Result<u64, String> {
     let start = Instant::now();
-    let (mut streams, mut failed) = (0, 0);
+    let (mut streams, mut failed, mut said) = (0, 0, start);
     while more(args, streams, start) && (failed == 0 || args.keep_going) {
+        so_far(streams, &mut said);
         failed += u64::from(!engines_agree(args.seed + streams, args));
         streams += 1;
     }
@@ -93,8 +103,9 @@ fn with_qemu(args: &Args) -> Result<u64, String> {
         return Err("qemu-system-riscv64 is not installed (Debian: qemu-system-misc)".to_owned());
     }
     let start = Instant::now();
-    let (mut seed, mut streams, mut failed) = (args.seed, 0, 0);
+    let (mut seed, mut streams, mut failed, mut said) = (args.seed, 0, 0, start);
     while more(args, streams, start) && (failed == 0 || args.keep_going) {
+        so_far(streams, &mut said);
         let mut batch = Vec::new();
         while batch.len() < BATCH && more(args, streams, start) {
             // A stream that does not end by itself cannot be compared.

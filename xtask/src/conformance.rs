@@ -40,6 +40,8 @@ pub struct Options {
     emu: Vec<String>,
 }
 
+/// Tests after which to say how many there were.
+const MANY: usize = 200;
 /// A test that is still running after that is stuck in the emulator itself.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -157,6 +159,9 @@ fn run_all(tests: &[Test], emu: &Path, options: &Options) -> Vec<Outcome> {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(test) = tests.get(at) else { return };
+                    if at > 0 && at.is_multiple_of(MANY) {
+                        eprintln!("xtask: {at} of {} tests", tests.len());
+                    }
                     let outcome = test.run(at, emu, options);
                     outcomes.lock().unwrap_or_else(PoisonError::into_inner)[at] = outcome;
                 }

@@ -348,7 +348,7 @@ impl Checker {
         let hart = &mut self.harts[view.hart.id];
         let again = hart.fault.replace((pc, tval, u64::MAX)) == Some((pc, tval, retired));
         hart.faults = if again { hart.faults + 1 } else { 0 };
-        if hart.faults == MAX_FAULTS {
+        if hart.faults == MAX_FAULTS && self.wanted.frames {
             let by = Deed { stack: [pc, 0, 0, 0], ..self.deed(view, pc) };
             let message = format!(
                 "the same {} at {tval:#x} comes again and again, by {}: the kernel returns and \
