@@ -97,6 +97,11 @@ pub fn bench(options: &Options) -> Result<()> {
     if let Some(unknown) = options.rows.iter().find(|row| !names.contains(&row.as_str())) {
         return Err(format!("no row or group {unknown}; see --list"));
     }
+    let mut tree =
+        options.kernel.iter().flat_map(|dir| [dir.join("kernel/kernel"), dir.join("fs.img")]);
+    if let Some(missing) = tree.find(|file| !file.is_file()) {
+        return Err(format!("no {}: --kernel wants an xv6 tree that is built", missing.display()));
+    }
     let guest = guest::build(false, false)?;
     let machines = machines(options)?;
     let mut table = Table::new(machines.len() > 1);

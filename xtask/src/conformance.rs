@@ -68,12 +68,12 @@ struct Row {
 
 /// Runs the folder's tests; an error says how many failed.
 pub fn conformance(options: &Options) -> Result<()> {
-    let emu = boot::build_emu()?;
     let mut tests = Vec::new();
     find(&options.dir, &options.dir, &mut tests)?;
     if tests.is_empty() {
         return Err(format!("no RISC-V ELF file in {}", options.dir.display()));
     }
+    let emu = boot::build_emu()?;
     tests.sort_by(|a, b| a.name.cmp(&b.name));
     let outcomes = run_all(&tests, &emu, options);
     let mut table: BTreeMap<String, Row> = BTreeMap::new();
