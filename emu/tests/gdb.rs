@@ -73,6 +73,11 @@ impl Gdb {
 
     fn answer(&mut self) -> String {
         assert_eq!(self.byte(), b'$');
+        self.text()
+    }
+
+    /// The rest of an answer.
+    fn text(&mut self) -> String {
         let mut text = String::new();
         loop {
             match self.byte() {
@@ -90,6 +95,18 @@ impl Gdb {
         self.byte();
         self.socket.write_all(b"+").expect("a socket");
         text
+    }
+
+    /// As [`Gdb::ask`], where the machine may start again before it answers, which is another `+`.
+    fn ask_again(&mut self, text: &str) -> String {
+        self.send(text);
+        match self.byte() {
+            b'$' => self.text(),
+            byte => {
+                assert_eq!(byte, b'+');
+                self.answer()
+            }
+        }
     }
 
     fn register(&mut self, number: u32) -> u64 {
@@ -136,6 +153,33 @@ fn a_finding_stops_in_the_debuggers_hands() {
     assert!(stop.starts_with("T05"), "{stop}");
     // The fault was taken once more.
     assert_eq!(gdb.register(PC), SAME_FAULT_HANDLER);
+}
+
+/// The graders of the labs send `c`, and mean all harts.
+#[test]
+fn a_plain_continue_is_for_all_harts() {
+    // csrr x28, mhartid; hart 0 waits for ever, the other one ends the run.
+    let code = [vec![0xf140_2e73, beq_back(28, 0, 0)], finish(3 << 16 | 0x3333)].concat();
+    let mut gdb = Gdb::start("gdb-plain", &code, &["-smp", "2"]);
+    assert_eq!(gdb.ask(&format!("Z1,{:x},1", BASE + 12)), "OK");
+    let stop = gdb.ask("c");
+    assert!(stop.starts_with("T05thread:02"), "{stop}");
+    assert_eq!(gdb.ask("c"), "W03");
+}
+
+#[test]
+fn a_start_with_older_virtio_is_not_the_debuggers_affair() {
+    // Reads the version of a slot and turns away, to the finisher.
+    let read = 4 << 20 | 7 << 15 | 2 << 12 | 28 << 7 | 0x03;
+    let code = [vec![lui(7, 0x1000_1000), read], finish(3 << 16 | 0x3333)].concat();
+    let mut gdb = Gdb::start("gdb-again", &code, &["-device", "virtio-rng-device"]);
+    assert_eq!(gdb.ask(&format!("Z1,{:x},1", BASE + 4)), "OK");
+    for _life in 0..2 {
+        let stop = gdb.ask_again("c");
+        assert!(stop.starts_with("T05"), "{stop}");
+        assert_eq!(gdb.register(PC), BASE + 4);
+    }
+    assert_eq!(gdb.ask("c"), "W03");
 }
 
 #[test]

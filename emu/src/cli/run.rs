@@ -100,15 +100,17 @@ impl Run<'_> {
         let Run { args, boot, mut backends } = self;
         let mut virtio = setup::virtio(args);
         // Instructions of earlier lives count as well.
-        let mut insns = 0;
+        let (mut insns, mut guest) = (0, None);
         loop {
             let left = args.max_insns.map(|most| most.saturating_sub(insns));
             let mut machine = match power_on(args, &boot, backends, virtio, left, events) {
                 Ok(machine) => machine,
                 Err(failure) => return (Err(failure), None),
             };
-            let mut life = Life { args, console, server, stopped: args.stopped, killed: false };
+            let stopped = args.stopped;
+            let mut life = Life { args, console, server, guest, stopped, killed: false };
             let end = life.live(&mut machine);
+            guest = life.guest;
             console.drain(&mut machine.sys.bus.uart, u64::MAX);
             console.end();
             insns += machine.insns();
@@ -198,6 +200,8 @@ struct Life<'a> {
     args: &'a Args,
     console: &'a mut Console,
     server: Option<&'a Server>,
+    /// The debugger that had the machine when it started again.
+    guest: Option<gdb::Guest>,
     /// The machine is to stand still until the monitor or a debugger lets it go on.
     stopped: bool,
     /// A debugger ended the run.
@@ -275,21 +279,25 @@ impl Life<'_> {
             return machine.run(self.console);
         };
         loop {
-            let guest = if self.stopped {
-                match server.wait(self.console) {
+            let guest = match self.guest.take() {
+                Some(guest) => guest,
+                None if self.stopped => match server.wait(self.console) {
                     Some(guest) => guest,
                     None => return Stop::Console,
-                }
-            } else {
-                match server.run(machine, self.console) {
+                },
+                None => match server.run(machine, self.console) {
                     Ok(stop) => return stop,
                     Err(guest) => guest,
-                }
+                },
             };
             self.stopped = false;
             match gdb::session(machine, self.console, guest) {
                 gdb::End::Detached => {}
                 gdb::End::Stopped(stop) => return stop,
+                gdb::End::Again(guest) => {
+                    self.guest = Some(guest);
+                    return Stop::Exit(Exit::LegacyVirtio);
+                }
                 gdb::End::Killed => {
                     self.killed = true;
                     return Stop::Console;

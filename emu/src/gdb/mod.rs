@@ -3,21 +3,24 @@
 //! The protocol is gdbstub's; what registers there are is described in `xml`, since its own
 //! description of RV64 has neither floating-point registers nor CSRs.
 
+mod link;
 mod target;
 mod xml;
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 
 use gdbstub::conn::ConnectionExt;
 use gdbstub::stub::run_blocking::{BlockingEventLoop, Event, WaitForStopReasonError};
 use gdbstub::stub::{DisconnectReason, GdbStub, MultiThreadStopReason};
 
+use crate::bus::Exit;
 use crate::console::host::Console;
 use crate::console::{Flow, HostConsole, Idle};
 use crate::dev::uart16550::Uart;
 use crate::inspect::{Debuggee, Points};
 use crate::machine::Stop;
+use link::Link;
 use target::Debugger;
 
 /// The socket is looked at once in so many turns.
@@ -31,8 +34,15 @@ pub struct Server {
     listener: TcpListener,
 }
 
+/// A debugger, and where it wants the machine to stop.
+#[derive(Debug)]
+pub struct Guest {
+    link: Link,
+    points: Points,
+}
+
 /// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum End {
     /// The debugger left; the machine goes on.
     Detached,
@@ -40,6 +50,9 @@ pub enum End {
     Killed,
     /// The machine ended by itself, or the console wants something.
     Stopped(Stop),
+    /// The machine is to start again with an older virtio, which is the machine's affair: for the
+    /// debugger it goes on.
+    Again(Guest),
 }
 
 impl Server {
@@ -51,15 +64,16 @@ impl Server {
     }
 
     /// A debugger, if one knocks.
-    fn knock(&self) -> Option<TcpStream> {
-        self.listener.accept().ok().map(|(stream, _)| stream)
+    fn knock(&self) -> Option<Guest> {
+        let (stream, _) = self.listener.accept().ok()?;
+        Some(Guest { link: Link::new(stream), points: Points::default() })
     }
 
     /// Waits for a debugger, as long as nothing else is wanted.
-    pub fn wait(&self, console: &mut Console) -> Option<TcpStream> {
+    pub fn wait(&self, console: &mut Console) -> Option<Guest> {
         loop {
-            if let Some(stream) = self.knock() {
-                return Some(stream);
+            if let Some(guest) = self.knock() {
+                return Some(guest);
             }
             if console.rest() {
                 return None;
@@ -68,11 +82,7 @@ impl Server {
     }
 
     /// Runs the machine until it stops or a debugger knocks.
-    pub fn run(
-        &self,
-        machine: &mut dyn Debuggee,
-        console: &mut Console,
-    ) -> Result<Stop, TcpStream> {
+    pub fn run(&self, machine: &mut dyn Debuggee, console: &mut Console) -> Result<Stop, Guest> {
         let mut guest = None;
         let look = || {
             guest = self.knock();
@@ -84,11 +94,16 @@ impl Server {
 }
 
 /// Lets a debugger have the machine until it leaves or the machine ends.
-pub fn session(machine: &mut dyn Debuggee, console: &mut Console, stream: TcpStream) -> End {
-    let mut debugger = Debugger::new(machine, console);
-    let outcome = GdbStub::new(stream).run_blocking::<Loop>(&mut debugger);
-    if let Some(stop) = debugger.ended {
-        return End::Stopped(stop);
+pub fn session(machine: &mut dyn Debuggee, console: &mut Console, guest: Guest) -> End {
+    let mut debugger = Debugger::new(machine, console, guest.points);
+    let again = guest.link.continued();
+    let outcome = GdbStub::new(guest.link).run_blocking::<Loop>(&mut debugger);
+    match (debugger.ended, again) {
+        (Some(Stop::Exit(Exit::LegacyVirtio)), Ok(link)) => {
+            return End::Again(Guest { link, points: debugger.points });
+        }
+        (Some(stop), _) => return End::Stopped(stop),
+        (None, _) => {}
     }
     match outcome {
         Ok(DisconnectReason::Kill) => End::Killed,
@@ -141,12 +156,12 @@ struct Loop<'a>(std::marker::PhantomData<&'a ()>);
 
 impl<'a> BlockingEventLoop for Loop<'a> {
     type Target = Debugger<'a>;
-    type Connection = TcpStream;
+    type Connection = Link;
     type StopReason = MultiThreadStopReason<u64>;
 
     fn wait_for_stop_reason(
         target: &mut Debugger<'a>,
-        connection: &mut TcpStream,
+        connection: &mut Link,
     ) -> Result<Event<Self::StopReason>, WaitForStopReasonError<&'static str, io::Error>> {
         loop {
             let mut heard = false;
@@ -160,6 +175,9 @@ impl<'a> BlockingEventLoop for Loop<'a> {
             }
             if let Some(reason) = reason {
                 return Ok(Event::TargetStopped(reason));
+            }
+            if target.ended.is_some() {
+                return Err(WaitForStopReasonError::Target("the machine starts again"));
             }
         }
     }

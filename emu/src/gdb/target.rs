@@ -52,7 +52,8 @@ pub struct Debugger<'a> {
     machine: &'a mut dyn Debuggee,
     console: &'a mut Console,
     monitor: Monitor,
-    points: Points,
+    /// Where the debugger wants the machine to stop.
+    pub points: Points,
     /// The hart that is to execute one instruction; otherwise all go on.
     step: Option<usize>,
     /// The hart that is to go on alone, if `locked`.
@@ -75,13 +76,17 @@ fn hart(tid: Tid) -> usize {
 }
 
 impl<'a> Debugger<'a> {
-    pub fn new(machine: &'a mut dyn Debuggee, console: &'a mut Console) -> Debugger<'a> {
+    pub fn new(
+        machine: &'a mut dyn Debuggee,
+        console: &'a mut Console,
+        points: Points,
+    ) -> Debugger<'a> {
         let xml = xml::describe(|number| machine.csr(0, number).is_some());
         Debugger {
             machine,
             console,
             monitor: Monitor::default(),
-            points: Points::default(),
+            points,
             step: None,
             chosen: None,
             locked: false,
@@ -132,10 +137,14 @@ impl<'a> Debugger<'a> {
     }
 
     /// What the debugger is told. A stop that the console or the socket wants is not its affair,
-    /// unless the console wants to end the run.
+    /// unless the console wants to end the run; nor is one after which the machine starts again.
     fn stopped(&mut self, stop: Stop) -> Option<MultiThreadStopReason<u64>> {
         let reason = match stop {
             Stop::Console if !self.console.has_wish() => return None,
+            Stop::Exit(Exit::LegacyVirtio) => {
+                self.ended = Some(stop);
+                return None;
+            }
             Stop::Point { hart, hit } => {
                 self.current = hart;
                 return Some(match hit {
