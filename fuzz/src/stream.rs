@@ -356,14 +356,23 @@ impl<'a> Stream<'a> {
         ]
     }
 
-    /// An access by an address that was computed.
+    /// Accesses by an address that was computed, sometimes many, with other things between them.
     fn derived(&mut self) {
         let page = DATA + self.random.below(DATA_PAGES);
         let mut unit = self.address(page);
         if self.random.one_in(2) {
             unit.push(i(Op::Andi, ADDRESS, ADDRESS, -8));
         }
-        for _ in 0..1 + self.random.below(3) {
+        let most = if self.random.one_in(3) { 10 } else { 3 };
+        for _ in 0..1 + self.random.below(most) {
+            match self.random.below(2 * most) {
+                0 => {
+                    let by = self.random.below(64) as i32 - 32;
+                    unit.push(i(Op::Addi, ADDRESS, ADDRESS, by));
+                }
+                1..5 if most > 3 => unit.push(self.arithmetic()),
+                _ => {}
+            }
             unit.push(self.access());
         }
         self.add(unit);

@@ -3,7 +3,7 @@
 //! A load or store compares its page with the one that it went to last (see [`crate::mmu::memo`]);
 //! if that is another it looks into the fast TLB, and everything else is the interpreter's.
 //! Neighbouring accesses with the same base register, as in the prologues of functions, share one
-//! comparison.
+//! comparison; see [`super::rounds`] for others.
 
 use std::mem::offset_of;
 
@@ -61,18 +61,18 @@ impl Kind {
 }
 
 /// Loads or stores with one base register that are all in the same page or executed one by one.
-struct Group<'a> {
-    insts: &'a [Inst],
-    kind: Kind,
+pub(super) struct Group<'a> {
+    pub(super) insts: &'a [Inst],
+    pub(super) kind: Kind,
     /// The lowest displacement.
-    low: i32,
+    pub(super) low: i32,
     /// Bytes from the first to the last.
-    length: u64,
+    pub(super) length: u64,
 }
 
 impl<'a> Group<'a> {
     /// The group at the beginning of `insts`, if the first of them is a load or store.
-    fn first(insts: &'a [Inst]) -> Option<Group<'a>> {
+    pub(super) fn first(insts: &'a [Inst]) -> Option<Group<'a>> {
         let first = &insts[0];
         let kind = Kind::of_any(first.op)?;
         let size = kind.size as i32;
@@ -139,9 +139,7 @@ impl Emit<'_> {
     pub(super) fn accesses(&mut self, insts: &[Inst]) -> usize {
         let Some(group) = Group::first(insts) else { return 0 };
         let refused = if group.kind.float { self.float_is_on() } else { Vec::new() };
-        let known = self.in_rounds.as_ref();
-        let known = known.and_then(|rounds| rounds.memo(group.insts[0].rs1, group.kind.store));
-        if let Some(slot) = known {
+        if let Some(slot) = self.known() {
             self.by_memo(&group, slot);
             self.otherwise_rare(refused);
         } else {
@@ -163,8 +161,8 @@ impl Emit<'_> {
     }
 
     /// Emits accesses that go to the page they remember, or look further.
-    fn checked(&mut self, group: &Group<'_>, mut refused: Vec<Label>) {
-        let slot = self.slots.next(group.kind.store, group.length);
+    fn checked(&mut self, group: &Group<'_>, refused: Vec<Label>) {
+        let slot = self.own_slot(group);
         let base = host(group.insts[0].rs1);
         let head = self.asm.here();
         // How far into the page the accesses begin.
@@ -187,12 +185,31 @@ impl Emit<'_> {
             None => self.asm.alu(W64, Alu::Add, Reg::Rdx, memo(slot, offset_of!(Memo, addend))),
         }
         self.by_addend(group);
-        if self.in_rounds.is_some() {
-            refused.push(other);
-            return self.otherwise_rare(refused);
+        let mut site = Site::new(slot, self.block, self.index, head, self.asm.here());
+        let refund = self.in_rounds.as_ref().map(|rounds| {
+            // The other rounds have sites of their own.
+            site.lately *= rounds.count;
+            self.refund
+        });
+        self.away.push(Away::Page { refused, other, site, refund });
+    }
+
+    /// The memo of the access at the present instruction, in whatever code of the block: none that
+    /// others rely on without a check.
+    fn own_slot(&mut self, group: &Group<'_>) -> Slot {
+        let index = self.index;
+        if self.own.len() <= index {
+            self.own.resize(index + 1, None);
         }
-        let site = Site::new(slot, self.block, self.index, head, self.asm.here());
-        self.away.push(Away::Page { refused, other, site });
+        if let Some(slot) = self.own[index] {
+            return slot;
+        }
+        let mut slot = self.slots.next(group.kind.store, group.length);
+        while self.shared.contains(&slot) {
+            slot = self.slots.next(group.kind.store, group.length);
+        }
+        self.own[index] = Some(slot);
+        slot
     }
 
     /// The accesses of a group; rdx has what to add to the base, if that is in a register, or else
@@ -208,13 +225,24 @@ impl Emit<'_> {
     }
 
     /// Emits what accesses do whose page is another one than they remember.
-    pub(super) fn other_page(&mut self, refused: Vec<Label>, other: Label, mut site: Site) {
+    pub(super) fn other_page(
+        &mut self,
+        refused: Vec<Label>,
+        other: Label,
+        mut site: Site,
+        refund: Option<i32>,
+    ) {
         let (start, back) = (site.index, site.back);
         let Some(group) = Group::first(&self.block.insts()[start..]) else { return };
         site.slow = self.asm.here();
         refused.into_iter().for_each(|label| self.asm.bind(label));
-        self.one_by_one(start, group.insts.len());
-        self.asm.jump(back);
+        match refund {
+            Some(refund) => self.go_on_ordinarily(start, refund),
+            None => {
+                self.one_by_one(start, group.insts.len());
+                self.asm.jump(back);
+            }
+        }
         self.asm.bind(other);
         self.address(group.insts[0].rs1, group.low);
         let slow = site.slow;

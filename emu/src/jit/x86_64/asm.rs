@@ -1,7 +1,7 @@
 //! An assembler for the part of x86-64 that translated code is made of.
 //!
-//! Source: Intel SDM volume 2, "Instruction Format". Code is collected in a vector whose first
-//! byte will lie at a known address, so that jumps to code elsewhere can be written at once.
+//! Source: Intel SDM volume 2, "Instruction Format". Code is collected in two vectors whose first
+//! bytes will lie at known addresses, so that jumps to code elsewhere can be written at once.
 
 /// A general-purpose register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,10 +119,22 @@ impl Cond {
     }
 }
 
+/// Where code goes: what is executed as a rule is kept together, so that caches hold more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What is executed as a rule.
+    Hot,
+    /// What is out of the way.
+    Cold,
+}
+
 /// A jump whose target is not known yet: where its distance is.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct Label(usize);
+pub struct Label {
+    part: Part,
+    at: usize,
+}
 
 /// Legacy prefixes that are part of an opcode, or none.
 pub(super) const NONE: u8 = 0;
@@ -132,29 +144,56 @@ const MAP_0F38: u8 = 2;
 /// The code so far.
 #[derive(Debug)]
 pub struct Asm {
-    /// Machine code.
-    pub code: Vec<u8>,
+    /// Machine code, by part.
+    code: [Vec<u8>; 2],
     /// Where it will lie.
-    pub base: u64,
+    base: [u64; 2],
+    /// Which part is being made.
+    part: Part,
 }
 
 impl Asm {
-    /// Nothing yet; the first byte will lie at `base`.
-    pub fn new(base: u64) -> Asm {
-        Asm { code: Vec::with_capacity(1024), base }
+    /// Nothing yet; the first bytes of the parts will lie at `base`.
+    pub fn new(base: [u64; 2]) -> Asm {
+        let code = [Vec::with_capacity(1024), Vec::with_capacity(1024)];
+        Asm { code, base, part: Part::Hot }
+    }
+
+    /// What comes next belongs to another part.
+    pub fn switch(&mut self, part: Part) {
+        self.part = part;
+    }
+
+    /// The machine code of a part.
+    pub fn part(&self, part: Part) -> &[u8] {
+        &self.code[part as usize]
     }
 
     /// The address of what comes next.
     pub fn here(&self) -> u64 {
-        self.base + self.code.len() as u64
+        self.base[self.part as usize] + self.length() as u64
+    }
+
+    /// Bytes in the present part.
+    pub fn length(&self) -> usize {
+        self.code[self.part as usize].len()
+    }
+
+    /// Forgets what comes after so many bytes of the present part.
+    pub fn truncate(&mut self, length: usize) {
+        self.code[self.part as usize].truncate(length);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.code[self.part as usize].extend_from_slice(bytes);
     }
 
     fn byte(&mut self, byte: u8) {
-        self.code.push(byte);
+        self.code[self.part as usize].push(byte);
     }
 
     fn dword(&mut self, value: i32) {
-        self.code.extend_from_slice(&value.to_le_bytes());
+        self.bytes(&value.to_le_bytes());
     }
 
     /// Prefix, REX, opcode, ModRM and what belongs to it. `byte_regs`: registers 4 to 7 mean
@@ -182,7 +221,7 @@ impl Asm {
         if rex != 0x40 || low_byte {
             self.byte(rex);
         }
-        self.code.extend_from_slice(opcode);
+        self.bytes(opcode);
         self.modrm(reg, place);
     }
 
@@ -264,7 +303,7 @@ impl Asm {
     /// Stores a 16-bit constant.
     pub fn store_imm16(&mut self, to: Place, value: i16) {
         self.op(0x66, W32, &[0xc7], 0, to, false);
-        self.code.extend_from_slice(&value.to_le_bytes());
+        self.bytes(&value.to_le_bytes());
     }
 
     /// Stores an 8-bit constant.
@@ -289,7 +328,7 @@ impl Asm {
         } else {
             self.byte(0x48 | to as u8 >> 3);
             self.byte(0xb8 | to as u8 & 7);
-            self.code.extend_from_slice(&value.to_le_bytes());
+            self.bytes(&value.to_le_bytes());
         }
     }
 
@@ -417,8 +456,8 @@ impl Asm {
     }
 
     /// Shift by a constant.
-    pub fn shift_imm(&mut self, w: Width, op: Shift, reg: Reg, by: u8) {
-        self.op(NONE, w, &[0xc1], op as u8, reg.into(), false);
+    pub fn shift_imm(&mut self, w: Width, op: Shift, place: impl Into<Place>, by: u8) {
+        self.op(NONE, w, &[0xc1], op as u8, place.into(), false);
         self.byte(by);
     }
 
@@ -509,9 +548,9 @@ impl Asm {
     }
 
     fn distance(&mut self) -> Label {
-        let at = self.code.len();
+        let label = Label { part: self.part, at: self.length() };
         self.dword(0);
-        Label(at)
+        label
     }
 
     /// The jump leads to what comes next.
@@ -521,14 +560,14 @@ impl Asm {
 
     /// The jump leads to an address.
     pub fn bind_to(&mut self, label: Label, target: u64) {
-        let from = self.base + label.0 as u64 + 4;
-        let distance = target.wrapping_sub(from) as i32;
-        self.code[label.0..label.0 + 4].copy_from_slice(&distance.to_le_bytes());
+        let distance = target.wrapping_sub(self.address(label) + 4) as i32;
+        let bytes = &mut self.code[label.part as usize][label.at..label.at + 4];
+        bytes.copy_from_slice(&distance.to_le_bytes());
     }
 
-    /// Where in the code the distance of a jump is.
-    pub fn position(label: Label) -> usize {
-        label.0
+    /// Where the distance of a jump will lie.
+    pub fn address(&self, label: Label) -> u64 {
+        self.base[label.part as usize] + label.at as u64
     }
 
     /// `jmp place`.
@@ -564,6 +603,6 @@ impl Asm {
 
     /// An instruction that is never executed.
     pub fn ud2(&mut self) {
-        self.code.extend_from_slice(&[0x0f, 0x0b]);
+        self.bytes(&[0x0f, 0x0b]);
     }
 }

@@ -6,17 +6,22 @@
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
 
+use super::asm::{Asm, Part};
+
 /// Bytes for translated code.
 const SIZE: usize = 32 << 20;
-/// When less than this is left, the buffer counts as full.
+/// Where its parts begin and end.
+const PARTS: [(usize, usize); 2] = [(0, 12 << 20), (12 << 20, SIZE)];
+/// When less than this of a part is left, the buffer counts as full.
 const RESERVE: usize = 64 << 10;
 
-/// The code buffer: filled from the start, emptied as a whole.
+/// The code buffer: its parts are filled from their starts, and emptied as a whole.
 #[derive(Debug)]
 pub struct Buffer {
     writable: MmapMut,
     executable: Mmap,
-    used: usize,
+    /// Where what comes next will lie, by part.
+    used: [usize; 2],
 }
 
 impl Buffer {
@@ -31,29 +36,41 @@ impl Buffer {
             let options = MmapOptions::new();
             (options.map_mut(&file)?, options.map_exec(&file)?)
         };
-        Ok(Buffer { writable, executable, used: 0 })
+        Ok(Buffer { writable, executable, used: PARTS.map(|(start, _)| start) })
     }
 
-    /// The address at which the next code will be executed.
-    pub fn next(&self) -> u64 {
-        self.executable.as_ptr() as u64 + self.used as u64
+    /// The addresses at which the next code will be executed, by part.
+    pub fn next(&self) -> [u64; 2] {
+        self.used.map(|used| self.start() + used as u64)
+    }
+
+    /// The same, and where the buffer begins.
+    pub fn place(&self) -> ([u64; 2], u64) {
+        (self.next(), self.start())
+    }
+
+    fn start(&self) -> u64 {
+        self.executable.as_ptr() as u64
     }
 
     /// Where the code of `address` is in the buffer, a number that is not zero for any jump.
     pub fn offset(&self, address: u64) -> u32 {
-        (address - self.executable.as_ptr() as u64) as u32
+        (address - self.start()) as u32
     }
 
     /// Adds code that was made to be executed at [`Buffer::next`].
-    pub fn add(&mut self, code: &[u8]) {
-        self.writable[self.used..self.used + code.len()].copy_from_slice(code);
-        self.used += code.len().next_multiple_of(16);
+    pub fn add(&mut self, asm: &Asm) {
+        for part in [Part::Hot, Part::Cold] {
+            let (code, used) = (asm.part(part), &mut self.used[part as usize]);
+            self.writable[*used..*used + code.len()].copy_from_slice(code);
+            *used += code.len().next_multiple_of(16);
+        }
     }
 
     /// Makes the jump whose distance is at `offset` lead to `target`.
     pub fn patch(&mut self, offset: u32, target: u64) {
         let at = offset as usize;
-        let from = self.executable.as_ptr() as u64 + at as u64 + 4;
+        let from = self.start() + at as u64 + 4;
         let distance = target.wrapping_sub(from) as i32;
         self.writable[at..at + 4].copy_from_slice(&distance.to_le_bytes());
     }
@@ -77,16 +94,16 @@ impl Buffer {
 
     /// Whether there may be too little room for another block.
     pub fn full(&self) -> bool {
-        self.used + RESERVE > SIZE
+        self.used.iter().zip(PARTS).any(|(used, (_, end))| used + RESERVE > end)
     }
 
-    /// How much is used.
-    pub fn used(&self) -> usize {
+    /// How far its parts are used.
+    pub fn used(&self) -> [usize; 2] {
         self.used
     }
 
-    /// Forgets everything after the first `used` bytes.
-    pub fn truncate(&mut self, used: usize) {
+    /// Forgets what was added since [`Buffer::used`] was this.
+    pub fn truncate(&mut self, used: [usize; 2]) {
         self.used = used;
     }
 }

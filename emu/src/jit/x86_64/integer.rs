@@ -3,7 +3,7 @@
 use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Bit, Cond, Place, Reg, Shift, Width, Width::*};
-use super::stubs::{context, host};
+use super::stubs::{context, host, saved_x};
 use super::translate::{Emit, Source};
 use crate::hart::state::SINK;
 
@@ -145,7 +145,15 @@ impl Emit<'_> {
         self.put_x(i.rd, to);
     }
 
+    /// Where a guest register is that an instruction changes, if that is in memory.
+    fn in_memory(rd: u8, rs: u8) -> Option<Place> {
+        (rd == rs && host(rd).is_none()).then(|| saved_x(rd))
+    }
+
     fn add_imm(&mut self, i: &Inst) {
+        if let Some(place) = Self::in_memory(i.rd, i.rs1) {
+            return self.asm.alu_imm(W64, Alu::Add, place, i.imm);
+        }
         let to = self.target(i.rd);
         match (self.source(i.rs1), host(i.rs1)) {
             (Source::Zero, _) => return self.constant(i.rd, i.imm as i64 as u64),
@@ -180,6 +188,10 @@ impl Emit<'_> {
     }
 
     fn alu_imm(&mut self, i: &Inst, op: Alu) {
+        let simple = (op, i.imm) != (Alu::And, 0xff) && (op, i.imm) != (Alu::Xor, -1);
+        if let Some(place) = Self::in_memory(i.rd, i.rs1).filter(|_| simple) {
+            return self.asm.alu_imm(W64, op, place, i.imm);
+        }
         let to = self.target(i.rd);
         self.load_x(W64, to, i.rs1);
         match (op, i.imm) {
@@ -227,6 +239,14 @@ impl Emit<'_> {
         if op == Alu::And && (i.rs1 == 0 || i.rs2 == 0) {
             return self.constant(i.rd, 0);
         }
+        let (mut a, mut b) = (i.rs1, i.rs2);
+        if op != Alu::Sub && b == i.rd {
+            (a, b) = (b, a);
+        }
+        if let Some(place) = Self::in_memory(i.rd, a).filter(|_| w == W64 && b != 0) {
+            let from = self.x_in_reg(b, Reg::Rax);
+            return self.asm.alu_store(w, op, place, from);
+        }
         self.binary(i, w, op != Alu::Sub, |asm, to, from| asm.alu(w, op, to, from));
     }
 
@@ -253,9 +273,12 @@ impl Emit<'_> {
     }
 
     fn shift_imm(&mut self, i: &Inst, w: Width, op: Shift) {
+        let by = i.imm as u8 & if w == W64 { 63 } else { 31 };
+        if let Some(place) = Self::in_memory(i.rd, i.rs1).filter(|_| w == W64 && by != 0) {
+            return self.asm.shift_imm(w, op, place, by);
+        }
         let to = self.target(i.rd);
         self.load_low(w, to, i.rs1);
-        let by = i.imm as u8 & if w == W64 { 63 } else { 31 };
         if by != 0 {
             self.asm.shift_imm(w, op, to, by);
         }

@@ -8,7 +8,7 @@
 
 use isa::{Inst, Op};
 
-use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Width, Width::*};
+use super::asm::{Alu, Asm, Cond, Label, Part, Place, Reg, Width, Width::*};
 use super::bulk::{Bulk, LEAST};
 use super::rounds::{Rounds, condition};
 use super::site::{Site, Sites};
@@ -16,7 +16,7 @@ use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
 use crate::exec::code::{Block, FENCE, HINT};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
-use crate::mmu::memo::Slots;
+use crate::mmu::memo::{Slot, Slots};
 
 /// What the host's processor has beyond the base instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +86,10 @@ pub(super) enum Away {
         other: Label,
         /// Where and what they are.
         site: Site,
+        /// In rounds: what was paid for later ones.
+        refund: Option<i32>,
     },
-    /// The accesses of some rounds would go to another page than is remembered.
+    /// Accesses that are checked together would go to another page than is remembered.
     Range {
         /// The jump that is taken then.
         other: Label,
@@ -99,6 +101,8 @@ pub(super) enum Away {
         low: i32,
         /// They are stores.
         store: bool,
+        /// What was paid for later rounds; nothing yet if it is checked before them all.
+        refund: Option<i32>,
     },
     /// An instruction of several rounds is left to the ordinary code.
     Ordinary {
@@ -128,15 +132,19 @@ pub(super) struct Emit<'a> {
     pub(super) block: &'a Block,
     /// The block's start in its page.
     start: i32,
-    /// Where in the buffer the code starts.
-    origin: u32,
+    /// Where the buffer begins.
+    origin: u64,
     /// The instruction in translation.
     pub(super) index: usize,
     pub(super) away: Vec<Away>,
-    /// Several rounds of the block are in translation, not its ordinary code.
+    /// What comes in front of the block's ordinary code is in translation.
     pub(super) in_rounds: Option<Rounds>,
     /// What was paid for later rounds.
     pub(super) refund: i32,
+    /// Memos that accesses rely on which do not check them.
+    pub(super) shared: Vec<Slot>,
+    /// By instruction: the memo of accesses that do.
+    pub(super) own: Vec<Option<Slot>>,
     /// Where the ordinary code begins, and each instruction in it.
     pub(super) ordinary: u64,
     places: Vec<u64>,
@@ -162,13 +170,14 @@ pub(super) struct Emit<'a> {
 }
 
 impl<'a> Emit<'a> {
-    /// Nothing of a block's code yet; it will be executed at `base`, `origin` bytes into the buffer.
+    /// Nothing of a block's code yet; its parts will lie at `base`, in the buffer that begins at
+    /// `origin`.
     pub(super) fn new(
         block: &'a Block,
         stubs: &'a Stubs,
         (slots, sites): (&'a mut Slots, &'a mut Sites),
         host: &Host,
-        (base, origin): (u64, u32),
+        (base, origin): ([u64; 2], u64),
     ) -> Emit<'a> {
         Emit {
             asm: Asm::new(base),
@@ -183,6 +192,8 @@ impl<'a> Emit<'a> {
             away: Vec::new(),
             in_rounds: None,
             refund: 0,
+            shared: Vec::new(),
+            own: Vec::new(),
             ordinary: 0,
             places: Vec::new(),
             links: Vec::new(),
@@ -201,12 +212,17 @@ impl<'a> Emit<'a> {
     /// The whole block.
     pub(super) fn block(&mut self, bulk: Option<&Bulk>) {
         let count = self.block.count as i32;
-        if let Some(bulk) = bulk {
-            self.many_rounds(bulk);
-        } else if !self.block.probed {
-            self.rounds();
-        }
+        let looped = match bulk {
+            Some(bulk) => {
+                self.many_rounds(bulk);
+                true
+            }
+            None => !self.block.probed && self.rounds(),
+        };
         let poor = self.pay(count);
+        if !looped && self.once() {
+            self.asm.switch(Part::Cold);
+        }
         let insts = self.block.insts();
         while self.index < insts.len() {
             self.places.resize(self.index + 1, self.asm.here());
@@ -218,6 +234,7 @@ impl<'a> Emit<'a> {
         }
         // A block ends with an instruction that leaves it.
         self.asm.ud2();
+        self.asm.switch(Part::Cold);
         self.out_of_the_way();
         for (label, refund) in poor {
             self.asm.bind(label);
@@ -305,14 +322,15 @@ impl<'a> Emit<'a> {
                     self.call_rare(index);
                     self.asm.jump(back);
                 }
-                Away::Page { refused, other, site } => self.other_page(refused, other, site),
-                Away::Range { other, site, base, low, store } => {
-                    self.other_range(other, site, (base, low), store);
+                Away::Page { refused, other, site, refund } => {
+                    self.other_page(refused, other, site, refund);
+                }
+                Away::Range { other, site, base, low, store, refund } => {
+                    self.other_range(other, site, (base, low), store, refund);
                 }
                 Away::Ordinary { from, index, refund } => {
                     from.into_iter().for_each(|label| self.asm.bind(label));
-                    self.pay_back(refund);
-                    self.asm.jump(self.places[index]);
+                    self.go_on_ordinarily(index, refund);
                 }
                 Away::End { ends, refund } => {
                     self.asm.bind(ends);
@@ -323,12 +341,18 @@ impl<'a> Emit<'a> {
         }
         for (label, target) in std::mem::take(&mut self.links) {
             self.asm.bind(label);
-            self.leave_at(self.origin + Asm::position(label) as u32, target);
+            self.leave_at((self.asm.address(label) - self.origin) as u32, target);
         }
         for (label, target) in std::mem::take(&mut self.far) {
             self.asm.bind(label);
             self.leave_page(target);
         }
+    }
+
+    /// Goes to an instruction in the ordinary code.
+    pub(super) fn go_on_ordinarily(&mut self, index: usize, refund: i32) {
+        self.pay_back(refund);
+        self.asm.jump(self.places[index]);
     }
 
     fn pay_back(&mut self, refund: i32) {
@@ -369,7 +393,7 @@ impl<'a> Emit<'a> {
         }
     }
 
-    fn inst(&mut self, inst: &Inst) {
+    pub(super) fn inst(&mut self, inst: &Inst) {
         if self.atomic(inst) {
             return;
         }

@@ -26,8 +26,8 @@ pub struct Translator {
     warm: u8,
     stubs: Stubs,
     untranslated: u64,
-    /// Bytes of the buffer that are stubs.
-    fixed: usize,
+    /// Bytes of the buffer's parts that are stubs.
+    fixed: [usize; 2],
     /// What translated loops do; their code points at it.
     #[expect(clippy::vec_box, reason = "they must stay where they are")]
     loops: Vec<Box<Bulk>>,
@@ -64,7 +64,7 @@ impl Translator {
         let mut asm = Asm::new(buffer.next());
         let stubs = super::stubs::emit(&mut asm, &guest);
         let untranslated = super::stubs::emit_untranslated(&mut asm, stubs.leave);
-        buffer.add(&asm.code);
+        buffer.add(&asm);
         let fixed = buffer.used();
         let (loops, slots, sites) = (Vec::new(), Slots::default(), Sites::default());
         Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops, slots, sites })
@@ -89,17 +89,16 @@ impl Translator {
         if warmth == Block::NEVER || self.buffer.full() {
             return None;
         }
-        let base = self.buffer.next();
-        let origin = self.buffer.offset(base);
+        let place = self.buffer.place();
         let bulk = if block.probed { None } else { Bulk::of(block.insts()).map(Box::new) };
-        let place = (base, origin);
         let learn = (&mut self.slots, &mut self.sites);
         let mut emit = Emit::new(block, &self.stubs, learn, &self.host, place);
         emit.block(bulk.as_deref());
-        self.buffer.add(&emit.asm.code);
+        self.buffer.add(&emit.asm);
         self.loops.extend(bulk);
-        block.native.set(base);
-        Some(base)
+        let [code, _] = place.0;
+        block.native.set(code);
+        Some(code)
     }
 
     /// A site remembers no more for some time. Its code is being executed.
@@ -110,13 +109,13 @@ impl Translator {
             }
             // SAFETY: the block's code is being executed, so that it exists.
             let block = unsafe { &*site.block };
-            let place = (self.buffer.next(), 0);
+            let place = self.buffer.place();
             let learn = (&mut self.slots, &mut self.sites);
             let mut emit = Emit::new(block, &self.stubs, learn, &self.host, place);
             emit.direct(site);
-            let code = emit.asm.code;
-            self.buffer.add(&code);
-            site.direct = place.0;
+            let asm = emit.asm;
+            self.buffer.add(&asm);
+            [site.direct, _] = place.0;
         }
         self.sites.go_direct(site, &mut self.buffer);
     }
