@@ -17,16 +17,18 @@ use super::outputs::Outputs;
 use super::record::Record;
 
 /// Records in a batch.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 /// Batches that may be on their way.
-const UNDERWAY: usize = 8;
+const UNDERWAY: usize = 4;
 /// How long a record may wait for its batch to become full.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Outputs on a thread of their own.
 pub struct Courier {
     kinds: Kinds,
     batch: Vec<Record>,
+    /// How often there was time.
+    pauses: u32,
     handed_over: Instant,
     /// None when the trace is over.
     full: Option<SyncSender<Vec<Record>>>,
@@ -54,8 +56,8 @@ impl Courier {
             outputs.finish()
         };
         let thread = Some(Builder::new().name("trace".to_owned()).spawn(write)?);
-        let (batch, handed_over) = (Vec::with_capacity(BATCH), Instant::now());
-        Ok(Courier { kinds, batch, handed_over, full: Some(full), empty, unread, thread })
+        let (batch, pauses, handed_over) = (Vec::with_capacity(BATCH), 0, Instant::now());
+        Ok(Courier { kinds, batch, pauses, handed_over, full: Some(full), empty, unread, thread })
     }
 
     /// The kinds that any output wants.
@@ -78,7 +80,10 @@ impl Courier {
 
     /// There is time: what waits for long is handed over.
     pub fn pause(&mut self) {
-        if !self.batch.is_empty() && self.handed_over.elapsed() >= PATIENCE {
+        // There is time very often, and to look at the clock takes some.
+        self.pauses = self.pauses.wrapping_add(1);
+        let look = self.pauses.is_multiple_of(8) && !self.batch.is_empty();
+        if look && self.handed_over.elapsed() >= PATIENCE {
             self.hand_over();
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 use std::path::Path;
 
 /// Bytes that are gathered before they are written.
-const GATHER: usize = 64 << 10;
+const GATHER: usize = 256 << 10;
 
 /// A buffered file that is written in whole lines. When the disk is full, what was written of a
 /// line is taken back.
@@ -87,13 +87,13 @@ mod tests {
         let path = std::env::temp_dir().join(format!("emu-lines-{}", std::process::id()));
         let mut file = LineFile::create(&path).expect("temporary file");
         let line = [b'x'; 99];
-        for _ in 0..2000 {
+        for _ in 0..20_000 {
             file.write_all(&line).and_then(|()| file.write_all(b"\n")).expect("room");
         }
         let early = std::fs::read(&path).expect("readable");
         assert!(!early.is_empty() && early.len().is_multiple_of(100), "{}", early.len());
         drop(file);
-        assert_eq!(std::fs::read(&path).expect("readable").len(), 200_000);
+        assert_eq!(std::fs::read(&path).expect("readable").len(), 2_000_000);
         let _ = std::fs::remove_file(&path);
     }
 }

@@ -169,7 +169,7 @@ fn address(record: &Record) -> Option<u64> {
     match record {
         Record::Fault(fault) => Some(fault.va),
         Record::TlbMissed { va, .. } => Some(*va),
-        Record::Frames(run) => run.frames.first().map(|frame| frame.0),
+        Record::Frames(run) => run.frames.first().map(|frame| frame.pa),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::record::{Change, Fault, Frames, MissCause, Moment, Outcome, Record, Who};
+use super::record::{Change, Changed, Fault, Frames, MissCause, Moment, Outcome, Record, Who};
 use super::series::{Bins, Merge, Thinned};
 use super::sink::Sink;
 use super::sites::Sites;
@@ -231,11 +231,11 @@ impl<W: Write> Html<W> {
     }
 
     fn frames(&mut self, run: &Frames) {
-        let owner = match run.change {
-            Change::Allocated => key(&run.who),
-            Change::Freed => 0,
-        };
-        for (pa, at, free) in run.each() {
+        for Changed { pa, change, at, free, .. } in run.each() {
+            let owner = match change {
+                Change::Allocated => key(&run.who),
+                Change::Freed => 0,
+            };
             self.data.free.add(at.insns, Free(free, free, free));
             self.data.frames.add(at.insns, Owners(BTreeMap::from([(pa >> 12, owner)])));
         }

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::line::Line;
 use super::quick::QuickMap;
-use super::record::{Fault, Frame, Frames, Moment, Place, Record, Via, Who};
+use super::record::{Change, FRAME_SHIFT, Fault, Frames, Moment, Place, Record, Via, Who};
 use super::sink::Sink;
 
-/// Places whose text is remembered.
+/// Places that have a number at a time.
 const MAX_PLACES: usize = 1 << 12;
 
 /// Writes a trace that can be read again.
@@ -21,25 +21,52 @@ pub struct JsonLines<W: Write> {
     out: W,
     line: Line,
     places: Places,
+    /// The numbers of a record's places.
+    numbers: Vec<u64>,
+    /// The process of the record before, and how it is written.
+    who: (Who, Line),
 }
-
-/// Places as JSON, by where they are in memory.
-type Places = QuickMap<usize, (Arc<Place>, String)>;
 
 impl<W: Write> JsonLines<W> {
     /// Writes to `out`, which should be buffered.
     pub fn new(out: W) -> JsonLines<W> {
-        JsonLines { out, line: Line::default(), places: Places::default() }
+        let (line, places, numbers) = (Line::default(), Places::default(), Vec::new());
+        let mut who = (Who::default(), Line::default());
+        who.1.who(&who.0);
+        JsonLines { out, line, places, numbers, who }
     }
 }
 
 impl<W: Write> Sink for JsonLines<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let line = &mut self.line;
+        let JsonLines { line, places, numbers, who, .. } = self;
         line.clear();
+        if let Record::Fault(Fault { who: new, .. }) | Record::Frames(Frames { who: new, .. }) =
+            record
+            && who.0 != *new
+        {
+            who.0.clone_from(new);
+            who.1.clear();
+            who.1.who(new);
+        }
         match record {
-            Record::Fault(fault) => line.fault_object(fault, &mut self.places),
-            Record::Frames(frames) => line.frames_object(frames, &mut self.places),
+            Record::Fault(fault) => {
+                let place = places.number(&fault.place, line);
+                line.fault_object(fault, &who.1, place)
+            }
+            Record::Frames(run) => {
+                numbers.clear();
+                numbers.extend(run.callers.iter().map(|place| places.number(place, line)));
+                line.frames_object(run, &who.1, numbers)
+            }
+            Record::Trapped { .. } => {
+                let mut record = record.clone();
+                for place in record.places() {
+                    let pc = places.number(place, line);
+                    *place = Arc::new(Place { pc, ..Place::default() });
+                }
+                line.json(&record)
+            }
             _ => line.json(record),
         };
         line.text("\n");
@@ -48,6 +75,29 @@ impl<W: Write> Sink for JsonLines<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// The numbers of places: by where they are in memory, and by address if nothing else is known.
+#[derive(Default)]
+struct Places(QuickMap<(usize, u64), (Arc<Place>, u64)>);
+
+impl Places {
+    /// A place's number. If it has none yet, a line says which it gets.
+    fn number(&mut self, place: &Arc<Place>, line: &mut Line) -> u64 {
+        let bare = place.function.is_none() && place.file.is_none();
+        let key = (if bare { 0 } else { Arc::as_ptr(place).addr() }, place.pc);
+        if let Some((_, known)) = self.0.get(&key) {
+            return *known;
+        }
+        if self.0.len() >= MAX_PLACES {
+            self.0.clear();
+        }
+        let id = self.0.len() as u64;
+        line.json(&Record::Place { id, place: Place::clone(place) }).text("\n");
+        // It is kept, so that nothing else can be at its address.
+        self.0.insert(key, (place.clone(), id));
+        id
     }
 }
 
@@ -69,48 +119,69 @@ impl Line {
     }
 
     fn field(&mut self, name: &str, number: u64) -> &mut Line {
-        self.text(name).decimal(number)
+        self.text(name).number(number)
     }
 
-    fn fault_object(&mut self, fault: &Fault, places: &mut Places) -> &mut Line {
+    fn fault_object(&mut self, fault: &Fault, who: &Line, place: u64) -> &mut Line {
         self.text("{\"record\":\"fault\"");
-        self.moment(&fault.at).who(&fault.who).text(",\"place\":").place(&fault.place, places);
+        self.moment(&fault.at).line(who).field(",\"place\":", place);
         self.text(if fault.user { ",\"user\":true" } else { ",\"user\":false" });
         self.text(",\"access\":").json(&fault.access).field(",\"va\":", fault.va);
         self.text(",\"reason\":").json(&fault.reason);
-        self.field(",\"level\":", fault.level.into()).field(",\"pte\":", fault.pte);
-        match &fault.via {
-            Via::Trap => self.text(",\"via\":{\"kind\":\"trap\"}"),
-            Via::Syscall { number, name } => {
-                self.field(",\"via\":{\"kind\":\"syscall\",\"number\":", *number);
-                if let Some(name) = name {
-                    self.text(",\"name\":").word(name);
-                }
-                self.text("}")
+        self.unless_zero(",\"level\":", fault.level.into()).unless_zero(",\"pte\":", fault.pte);
+        if let Via::Syscall { number, name } = &fault.via {
+            self.field(",\"via\":{\"kind\":\"syscall\",\"number\":", *number);
+            if let Some(name) = name {
+                self.text(",\"name\":").word(name);
             }
-        };
+            self.text("}");
+        }
         self.text(",\"outcome\":").json(&fault.outcome);
         self.option(",\"cost\":", fault.cost).option(",\"returned\":", fault.returned);
-        self.field(",\"allocated\":", fault.allocated.into());
-        self.field(",\"freed\":", fault.freed.into()).option(",\"free\":", fault.free);
+        self.unless_zero(",\"allocated\":", fault.allocated.into());
+        self.unless_zero(",\"freed\":", fault.freed.into()).option(",\"free\":", fault.free);
         if let Some(class) = &fault.class {
             self.text(",\"class\":").word(class);
         }
         self.text("}")
     }
 
-    fn frames_object(&mut self, frames: &Frames, places: &mut Places) -> &mut Line {
-        self.text("{\"record\":\"frames\",\"change\":").json(&frames.change);
-        self.moment(&frames.at).who(&frames.who).field(",\"free\":", frames.free);
-        if let Some(caller) = &frames.caller {
-            self.text(",\"caller\":").place(caller, places);
-        }
+    /// `callers`: the numbers of its callers.
+    fn frames_object(&mut self, run: &Frames, who: &Line, callers: &[u64]) -> &mut Line {
+        self.text("{\"record\":\"frames\"");
+        self.moment(&run.at).line(who).field(",\"free\":", run.free);
         self.text(",\"frames\":[");
-        for (i, Frame(pa, insns, ns)) in frames.frames.iter().enumerate() {
-            self.field(if i == 0 { "[" } else { ",[" }, *pa);
-            self.field(",", *insns).field(",", *ns).text("]");
+        let mut before = None;
+        for (i, frame) in run.frames.iter().enumerate() {
+            let known = before.replace(frame.caller) == Some(frame.caller) && frame.is_usual();
+            let caller = callers.get(usize::from(frame.caller)).filter(|_| !known);
+            self.few(|few| {
+                if i > 0 {
+                    few.byte(b',');
+                }
+                few.byte(b'[');
+                if frame.change == Change::Freed {
+                    few.byte(b'-');
+                }
+                few.number(frame.pa >> FRAME_SHIFT);
+                few.byte(b',');
+                few.number(frame.insns.into());
+                if let Some(caller) = caller {
+                    few.byte(b',');
+                    few.number(*caller);
+                    if !frame.is_usual() {
+                        few.byte(b',');
+                        few.number(frame.ns.into());
+                    }
+                }
+                few.byte(b']');
+            });
         }
         self.text("]}")
+    }
+
+    fn unless_zero(&mut self, name: &str, number: u64) -> &mut Line {
+        self.option(name, Some(number).filter(|number| *number != 0))
     }
 
     fn option(&mut self, name: &str, number: Option<u64>) -> &mut Line {
@@ -134,60 +205,88 @@ impl Line {
         }
         self.field(",\"satp\":", who.satp)
     }
-
-    fn place(&mut self, place: &Arc<Place>, places: &mut Places) -> &mut Line {
-        let address = Arc::as_ptr(place).addr();
-        if let Some((_, known)) = places.get(&address) {
-            return self.text(known);
-        }
-        self.json(&**place);
-        if places.len() < MAX_PLACES
-            && let Ok(text) = serde_json::to_string(&**place)
-        {
-            // It is kept, so that nothing else can be at its address.
-            places.insert(address, (place.clone(), text));
-        }
-        self
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::record::{Change, Outcome};
-
-    fn check(record: &Record, sink: &mut JsonLines<Vec<u8>>) {
-        sink.out.clear();
-        sink.record(record).expect("a vector takes everything");
-        let expected = serde_json::to_string(record).expect("plain data") + "\n";
-        assert_eq!(String::from_utf8_lossy(&sink.out), expected);
-    }
+    use crate::trace::record::{Frame, Outcome};
+    use crate::trace::sink::read_jsonl;
 
     #[test]
-    fn what_is_written_by_hand_is_what_serde_writes() {
+    fn what_is_written_by_hand_is_what_serde_writes_and_reads() {
         let mut sink = JsonLines::new(Vec::new());
+        let header =
+            Record::Header { version: 3, kernel: "k".into(), harts: 1, ram: 0, ram_start: 0 };
         let fault = crate::trace::text::tests::sample();
         let mut other = fault.clone();
         (other.user, other.via) = (false, Via::Syscall { number: 7, name: Some("exec".into()) });
         (other.outcome, other.class) = (Outcome::Zeroed { pa: 4096 }, Some("Lazy".into()));
         (other.cost, other.returned, other.free) = (None, None, None);
+        (other.level, other.pte, other.allocated, other.freed) = (0, 0, 3, 0);
         other.who = Who { pid: Some(-1), name: Some("a\"\\\u{1}\u{e4}".into()), satp: 0 };
         let mut bare = other.clone();
-        (bare.who, bare.class) = (Who::default(), None);
+        (bare.who, bare.class, bare.place) = (Who::default(), None, Arc::default());
         bare.via = Via::Syscall { number: 99, name: None };
-        let mut frames = Frames {
-            change: Change::Freed,
+        let frame = |number: u64, caller, insns, ns, change| Frame {
+            pa: number << 12,
+            insns,
+            ns,
+            caller,
+            change,
+        };
+        let frames = Frames {
             at: fault.at,
             who: fault.who.clone(),
             free: 7,
-            caller: Some(fault.place.clone()),
-            frames: vec![Frame(6, 0, 0), Frame(u64::MAX, 25, 26)],
+            callers: vec![fault.place.clone(), bare.place.clone()],
+            frames: vec![
+                frame(6, 0, 0, 0, Change::Freed),
+                frame(u64::MAX >> 12, 0, 25, 250, Change::Allocated),
+                frame(1, 0, 25, u32::MAX, Change::Allocated),
+                frame(1, 1, u32::MAX, u32::MAX.wrapping_mul(10), Change::Freed),
+            ],
         };
-        for fault in [fault.clone(), fault, other, bare] {
-            check(&Record::Fault(fault), &mut sink);
+        let mut trapped = Record::Trapped {
+            at: fault.at,
+            who: bare.who.clone(),
+            cause: 8,
+            what: "c".into(),
+            tval: 0,
+            place: fault.place.clone(),
+        };
+        let mut records: Vec<_> = [fault.clone(), fault, other, bare].map(Record::Fault).into();
+        records.insert(0, header);
+        records.extend([Record::Frames(frames), trapped.clone()]);
+        trapped.places()[0] = Arc::new(Place { pc: 1, line: Some(4), ..Place::default() });
+        records.push(trapped);
+        records.iter().for_each(|record| sink.record(record).expect("a vector takes everything"));
+        let mut back = Vec::new();
+        let keep = |record| {
+            back.push(record);
+            Ok(())
+        };
+        read_jsonl(sink.out.as_slice(), keep).expect("a trace");
+        assert_eq!(back, records);
+        let text = String::from_utf8(sink.out).expect("text");
+        for line in text.lines() {
+            let record: Record = serde_json::from_str(line).expect(line);
+            assert_eq!(serde_json::to_string(&record).expect("plain data"), line);
         }
-        check(&Record::Frames(frames.clone()), &mut sink);
-        (frames.change, frames.caller) = (Change::Allocated, None);
-        check(&Record::Frames(frames), &mut sink);
+        assert_eq!(text.lines().filter(|line| line.contains("\"record\":\"place\"")).count(), 3);
+        assert!(text.ends_with(",\"place\":2}\n"), "{text}");
+    }
+
+    #[test]
+    fn numbers_of_places_are_given_anew() {
+        let mut sink = JsonLines::new(Vec::new());
+        let mut fault = crate::trace::text::tests::sample();
+        for pc in 0..MAX_PLACES as u64 + 5 {
+            fault.place = Arc::new(Place { pc, ..Place::default() });
+            sink.record(&Record::Fault(fault.clone())).expect("a vector takes everything");
+        }
+        let last = format!(",\"place\":{},", 4);
+        let text = String::from_utf8(sink.out).expect("text");
+        assert!(text.lines().last().is_some_and(|line| line.contains(&last)), "{last}");
     }
 }

@@ -50,6 +50,7 @@ impl Kinds {
             Record::TlbMissed { .. } | Record::TlbFlushed { .. } => self.tlb,
             Record::Insn { .. } => self.insn,
             Record::Header { .. }
+            | Record::Place { .. }
             | Record::TlbCounted { .. }
             | Record::Finding { .. }
             | Record::Mark { .. }

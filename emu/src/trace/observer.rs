@@ -53,7 +53,7 @@ pub struct Observer<const EVERY: bool, const CHECK: bool = false> {
 impl<const EVERY: bool, const CHECK: bool> Observer<EVERY, CHECK> {
     /// Lets the checkers look at an event, and reports what they find.
     fn check(&mut self, view: &View, look: impl FnOnce(&mut Checker)) {
-        if let Some(checker) = &mut self.checker {
+        if CHECK && let Some(checker) = &mut self.checker {
             look(checker);
             for finding in checker.take_findings() {
                 self.tracer.found(view, finding.check, finding.message);
@@ -161,7 +161,7 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
 
     fn inst_executed(&mut self, view: &View, pc: u64, inst: &Inst) {
         self.tracer.inst_executed(view, pc, inst);
-        if let Some(tlb) = &mut self.tlb {
+        if EVERY && let Some(tlb) = &mut self.tlb {
             for miss in tlb.executed(view, pc).iter().flatten() {
                 self.tracer.missed(view, miss);
             }
@@ -169,14 +169,15 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     }
 
     fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
-        if let Some(tlb) = &mut self.tlb {
+        if EVERY && let Some(tlb) = &mut self.tlb {
             tlb.walked(view, va, access, leaf);
         }
         self.check(view, |checker| checker.walked(view, va, access, leaf));
     }
 
     fn accessed(&mut self, view: &View, va: u64, _pa: u64, access: Access) {
-        if let Some(tlb) = &mut self.tlb
+        if EVERY
+            && let Some(tlb) = &mut self.tlb
             && let Some(miss) = tlb.accessed(view, va, access)
         {
             self.tracer.missed(view, &miss);
@@ -184,7 +185,7 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     }
 
     fn satp_written(&mut self, view: &View, _old: Satp, new: Satp) {
-        if let Some(tlb) = &mut self.tlb {
+        if EVERY && let Some(tlb) = &mut self.tlb {
             let entries = tlb.satp_written(view);
             self.tracer.flushed(view, entries, MissCause::SatpWrite);
         }
@@ -192,7 +193,7 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     }
 
     fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
-        if let Some(tlb) = &mut self.tlb {
+        if EVERY && let Some(tlb) = &mut self.tlb {
             let entries = tlb.fenced(view, va, asid);
             self.tracer.flushed(view, entries, MissCause::SfenceVma);
         }

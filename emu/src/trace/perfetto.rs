@@ -139,7 +139,7 @@ impl<W: Write> Sink for Perfetto<W> {
             }
             Record::Fault(fault) => self.fault(fault),
             Record::Frames(run) => {
-                run.each().try_for_each(|(_, at, free)| self.free_pages(&at, free))
+                run.each().try_for_each(|frame| self.free_pages(&frame.at, frame.free))
             }
             Record::ProcSwitched { at, who } => self.switch(at, Some(who)),
             Record::Forked { at, who, child } => self.mark(at, who, &format!("fork {child}")),
@@ -165,7 +165,8 @@ impl<W: Write> Sink for Perfetto<W> {
                 let harts: Vec<u32> = self.running.keys().copied().collect();
                 harts.iter().try_for_each(|hart| self.switch(&Moment { hart: *hart, ..*at }, None))
             }
-            Record::Trapped { .. }
+            Record::Place { .. }
+            | Record::Trapped { .. }
             | Record::TlbMissed { .. }
             | Record::TlbFlushed { .. }
             | Record::TlbCounted { .. }

@@ -1,6 +1,8 @@
 //! Where records go, one interface for every output, and how a saved trace is read.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
 use super::record::Record;
 
@@ -33,6 +35,14 @@ pub enum ReadError {
         /// What is wrong with it.
         error: serde_json::Error,
     },
+    /// A place is named that no line before describes.
+    #[error("line {line}: no line before it says which place {id} is")]
+    Place {
+        /// Number of the line, from 1.
+        line: u64,
+        /// The place's number.
+        id: u64,
+    },
     /// The first line is not a header.
     #[error("it does not start with a trace header")]
     NoHeader,
@@ -47,7 +57,7 @@ pub fn read_jsonl(
     mut input: impl BufRead,
     mut each: impl FnMut(Record) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let mut text = String::new();
+    let (mut text, mut places) = (String::new(), HashMap::new());
     let mut line = 0;
     loop {
         text.clear();
@@ -55,7 +65,7 @@ pub fn read_jsonl(
         if input.read_line(&mut text)? == 0 {
             return if line == 1 { Err(ReadError::NoHeader) } else { Ok(()) };
         }
-        let record = match serde_json::from_str::<Record>(&text) {
+        let mut record = match serde_json::from_str::<Record>(&text) {
             Ok(record) => record,
             Err(_) if line > 1 && !text.ends_with('\n') => return Ok(()),
             Err(error) => return Err(ReadError::Line { line, error }),
@@ -66,7 +76,17 @@ pub fn read_jsonl(
             }
             (Record::Header { .. }, 1) => {}
             (_, 1) => return Err(ReadError::NoHeader),
+            (Record::Place { .. }, _) => {
+                if let Record::Place { id, place } = record {
+                    places.insert(id, Arc::new(place));
+                }
+                continue;
+            }
             _ => {}
+        }
+        for place in record.places() {
+            let id = place.pc;
+            *place = places.get(&id).ok_or(ReadError::Place { line, id })?.clone();
         }
         each(record)?;
     }

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use super::line::Line;
 use super::outputs::Look;
 use super::record::{
-    Access, Change, Fault, Frames, MissCause, Moment, Outcome, Place, Reason, Record, Via, Who,
+    Access, Change, Changed, Fault, Frames, MissCause, Moment, Outcome, Place, Reason, Record, Via,
+    Who,
 };
 use super::sink::Sink;
 use super::summary::Summary;
@@ -164,24 +165,27 @@ impl Line {
         }
     }
 
-    /// A run of frames, as many to a line as fit; each line tells when its first was, and how many
-    /// pages are free after its last.
+    /// Frames, as many to a line as fit of those that one caller treats alike; each line tells when
+    /// its first was, and how many pages are free after its last.
     fn frames_lines(&mut self, run: &Frames) {
         const EACH: usize = 8;
-        let word = match run.change {
-            Change::Allocated => "alloc  ",
-            Change::Freed => "free   ",
-        };
         let mut each = run.each().peekable();
-        while let Some((first, at, mut free)) = each.next() {
-            self.head(&at, &run.who).text(word).hex(first >> 12, 1);
+        while let Some(first) = each.next() {
+            let word = match first.change {
+                Change::Allocated => "alloc  ",
+                Change::Freed => "free   ",
+            };
+            let mut free = first.free;
+            self.head(&first.at, &run.who).text(word).hex(first.pa >> 12, 1);
             for _ in 1..EACH {
-                let Some((pa, _, after)) = each.next() else { break };
-                free = after;
-                self.text(" ").hex(pa >> 12, 1);
+                let alike =
+                    |next: &Changed| (next.change, next.caller) == (first.change, first.caller);
+                let Some(next) = each.next_if(alike) else { break };
+                free = next.free;
+                self.text(" ").hex(next.pa >> 12, 1);
             }
             self.text(", ").decimal(free).text(" free");
-            if let Some(caller) = &run.caller {
+            if let Some(caller) = first.caller {
                 self.text(" by ").function(caller);
             }
             self.text("\n");
@@ -342,6 +346,7 @@ fn event_line(record: &Record) -> Option<String> {
     };
     match record {
         Record::Header { .. }
+        | Record::Place { .. }
         | Record::Fault(_)
         | Record::Frames(_)
         | Record::TlbCounted { .. }
@@ -464,22 +469,25 @@ pub(crate) mod tests {
     #[test]
     fn frames_fill_lines_that_keep_their_width() {
         let fault = sample();
-        let run = Frames {
-            change: Change::Freed,
-            at: fault.at,
-            who: fault.who,
-            free: 31_987,
-            caller: Some(fault.place),
-            frames: (0..9).map(|i| Frame(0x8_7fff_f000 + 4096 * i, 100 * i, 1000 * i)).collect(),
+        let frame = |i: u64| Frame {
+            pa: 0x8_7fff_f000 + 4096 * i,
+            insns: 100,
+            ns: 1000,
+            caller: 0,
+            change: if i < 9 { Change::Freed } else { Change::Allocated },
         };
+        let (free, callers) = (31_986, vec![fault.place]);
+        let frames = (0..10).map(frame).collect();
+        let run = Frames { at: fault.at, who: fault.who, free, callers, frames };
         let mut line = Line::default();
         line.frames_lines(&run);
         let text = String::from(line);
         assert!(text.lines().all(|line| line.chars().count() <= 118), "{text}");
-        let first = "0.412331 0   5 sh      free   87ffff 880000 880001 880002 880003 880004 880005 \
+        let first = "0.412332 0   5 sh      free   87ffff 880000 880001 880002 880003 880004 880005 \
                      880006, 31986 free by run_pipe+0x3a";
-        let last = "0.412339 0   5 sh      free   880007, 31987 free by run_pipe+0x3a";
-        assert_eq!(text.lines().collect::<Vec<_>>(), [first, last]);
+        let then = "0.412340 0   5 sh      free   880007, 31987 free by run_pipe+0x3a";
+        let last = "0.412341 0   5 sh      alloc  880008, 31986 free by run_pipe+0x3a";
+        assert_eq!(text.lines().collect::<Vec<_>>(), [first, then, last]);
     }
 
     #[test]

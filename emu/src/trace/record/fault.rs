@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Moment, Place, Reason, Who, Word};
+use super::{Access, Moment, Place, Reason, Who, Word, numbered};
 
 /// What became of a fault, inferred from the page table before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,10 +79,11 @@ impl Outcome {
 }
 
 /// How the access came about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Via {
     /// The hart's own translation: a page-fault trap.
+    #[default]
     Trap,
     /// The kernel walked the table for a system call (copyin, copyout).
     Syscall {
@@ -104,6 +105,7 @@ pub struct Fault {
     #[serde(flatten)]
     pub who: Who,
     /// The instruction that faulted (for [`Via::Syscall`]: the `ecall`).
+    #[serde(with = "numbered")]
     pub place: Arc<Place>,
     /// Whether it came from user mode.
     pub user: bool,
@@ -114,10 +116,13 @@ pub struct Fault {
     /// Why the walk stopped.
     pub reason: Reason,
     /// At which level of the table it stopped (0 is the 4 KiB level).
+    #[serde(skip_serializing_if = "is_default", default)]
     pub level: u32,
     /// The PTE it stopped at.
+    #[serde(skip_serializing_if = "is_default", default)]
     pub pte: u64,
     /// A trap, or a system call's own walk.
+    #[serde(skip_serializing_if = "is_default", default)]
     pub via: Via,
     /// What became of it.
     pub outcome: Outcome,
@@ -128,8 +133,10 @@ pub struct Fault {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub returned: Option<u64>,
     /// Frames allocated in between on this hart.
+    #[serde(skip_serializing_if = "is_default", default)]
     pub allocated: u32,
     /// Frames freed in between on this hart.
+    #[serde(skip_serializing_if = "is_default", default)]
     pub freed: u32,
     /// Free pages at the return, when they are counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -137,4 +144,8 @@ pub struct Fault {
     /// How the kernel itself classified it, when it says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub class: Option<Word>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

@@ -12,15 +12,15 @@ mod tlb;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::fault::{Fault, Outcome, Via};
-pub use self::frames::{Change, Frame, Frames, FreePages};
+pub use self::frames::{Change, Changed, FRAME_SHIFT, Frame, Frames, FreePages, MAX_CALLERS};
 pub use self::tlb::{MissCause, TlbTally};
 pub use crate::mmu::{Access, Reason};
 
 /// Version of the record format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A word of ours, or one that was read from a file.
 pub type Word = Cow<'static, str>;
@@ -68,6 +68,20 @@ pub struct Place {
     pub line: Option<u32>,
 }
 
+/// Places in a file: each is written once, as [`Record::Place`], and elsewhere it is a number. What
+/// was read is a place with the number for its address, until the reader puts the place there.
+pub(super) mod numbered {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(place: &Arc<Place>, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_u64(place.pc)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Arc<Place>, D::Error> {
+        u64::deserialize(input).map(|pc| Arc::new(Place { pc, ..Place::default() }))
+    }
+}
+
 /// One record of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -84,6 +98,14 @@ pub enum Record {
         ram: u64,
         /// Physical address of RAM.
         ram_start: u64,
+    },
+    /// Only in files: a place, before the first record that names it by its number.
+    Place {
+        /// The number, from now on.
+        id: u64,
+        /// The place.
+        #[serde(flatten)]
+        place: Place,
     },
     /// A page fault, written when it is over.
     Fault(Fault),
@@ -169,6 +191,7 @@ pub enum Record {
         /// `stval` or `mtval`.
         tval: u64,
         /// The interrupted instruction.
+        #[serde(with = "numbered")]
         place: Arc<Place>,
     },
     /// The modelled TLB missed.
@@ -267,7 +290,7 @@ impl Record {
     /// When and where; nothing for the header.
     pub fn at(&self) -> Option<Moment> {
         match self {
-            Record::Header { .. } => None,
+            Record::Header { .. } | Record::Place { .. } => None,
             Record::Fault(Fault { at, .. })
             | Record::Frames(Frames { at, .. })
             | Record::ProcSwitched { at, .. }
@@ -286,10 +309,22 @@ impl Record {
         }
     }
 
+    /// The places that it names.
+    pub fn places(&mut self) -> &mut [Arc<Place>] {
+        match self {
+            Record::Fault(Fault { place, .. }) | Record::Trapped { place, .. } => {
+                std::slice::from_mut(place)
+            }
+            Record::Frames(run) => &mut run.callers,
+            _ => &mut [],
+        }
+    }
+
     /// The process it belongs to, where it belongs to one.
     pub fn who(&self) -> Option<&Who> {
         match self {
             Record::Header { .. }
+            | Record::Place { .. }
             | Record::TlbCounted { .. }
             | Record::Insn { .. }
             | Record::End { .. } => None,
@@ -319,19 +354,21 @@ mod tests {
         let at = Moment { ns: 1, insns: 2, hart: 3 };
         let place = Arc::new(Place { pc: 4, ..Place::default() });
         let who = Who { pid: Some(5), name: Some("sh".into()), satp: u64::MAX };
+        let first = Frame { pa: 4096, insns: 0, ns: 0, caller: 0, change: Change::Allocated };
         let frames = Frames {
-            change: Change::Allocated,
             at,
             who: who.clone(),
             free: 7,
-            caller: Some(place.clone()),
-            frames: vec![Frame(6, 0, 0), Frame(24, 25, 26)],
+            callers: vec![place.clone()],
+            frames: vec![first, Frame { insns: 25, ns: 26, change: Change::Freed, ..first }],
         };
+        let mut fault = crate::trace::text::tests::sample();
+        fault.place = place.clone();
         let records = [
             Record::Header { version: VERSION, kernel: "k".into(), harts: 1, ram: 8, ram_start: 9 },
-            Record::Fault(crate::trace::text::tests::sample()),
-            Record::Frames(frames.clone()),
-            Record::Frames(Frames { change: Change::Freed, caller: None, ..frames }),
+            Record::Place { id: 4, place: Place { pc: 5, line: Some(6), ..Place::default() } },
+            Record::Fault(fault),
+            Record::Frames(frames),
             Record::ProcSwitched { at, who: who.clone() },
             Record::Forked { at, who: who.clone(), child: 10 },
             Record::Execed { at, who: who.clone() },

@@ -53,6 +53,12 @@ impl Calls {
         latest.map(|(_, call)| call).or_else(|| self.others.get(&key))
     }
 
+    /// A hart is back in user mode. Whether it is where its last call came from, which is over
+    /// then: processes that live at the same time do not have the same address space.
+    pub fn ends_at_once(&mut self, hart: usize, satp: u64) -> bool {
+        self.latest[hart].take_if(|(_, call)| call.satp == satp && satp != 0).is_some()
+    }
+
     /// The same, and it is over.
     pub fn end(&mut self, key: i64) -> Option<Call> {
         let is_its = |slot: &&mut Option<(i64, Call)>| {

@@ -39,6 +39,11 @@ pub(super) struct Open {
 pub(super) struct OpenFaults(Vec<(Slot, Open)>);
 
 impl OpenFaults {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn position(&self, slot: Slot) -> Option<usize> {
         self.0.iter().rposition(|(other, _)| *other == slot)
     }
@@ -85,6 +90,8 @@ fn begun(at: Moment, who: Who, place: Arc<Place>, va: u64, access: Access, via: 
 }
 
 impl Tracer {
+    // Beside the calls, whose path it would make longer.
+    #[inline(never)]
     pub(super) fn open_fault(&mut self, view: &View, pc: u64, from: Priv) {
         self.fault_traps += 1;
         let Some(refused) = self.harts[view.hart.id].refused.take() else { return };
@@ -182,7 +189,7 @@ impl Tracer {
 
     /// The fault that a hart is busy with.
     pub(super) fn handled(&mut self, view: &View) -> Option<&mut Open> {
-        if self.open.0.is_empty() {
+        if self.open.is_empty() {
             return None;
         }
         let key = self.key(view);

@@ -2,43 +2,39 @@
 
 use super::Tracer;
 use crate::events::View;
-use crate::trace::record::{Change, Frame, Frames, Moment, Record, Who};
+use crate::trace::record::{
+    Change, FRAME_SHIFT, Frame, Frames, MAX_CALLERS, Moment, Place, Record,
+};
 
 /// Frames in one record.
-const MAX_RUN: usize = 64;
+const MAX_RUN: usize = 256;
 
 /// The run of frames that the next one may belong to.
+#[derive(Default)]
 pub(super) struct Run {
     frames: Frames,
-    /// The return address into the caller.
-    from: u64,
-}
-
-impl Default for Run {
-    fn default() -> Run {
-        let frames = Frames {
-            change: Change::Allocated,
-            at: Moment::default(),
-            who: Who::default(),
-            free: 0,
-            caller: None,
-            frames: Vec::new(),
-        };
-        Run { frames, from: 0 }
-    }
+    /// When the last was.
+    last: Moment,
+    /// Which of the hart's processes it is: [`super::on_hart::OnHart::whose`].
+    whose: u64,
+    /// Return addresses into the callers.
+    from: Vec<u64>,
+    /// Which of them the last was.
+    caller: usize,
 }
 
 impl Run {
-    fn takes(&self, change: Change, hart: u32, who: &Who, from: u64, free: u64) -> bool {
+    fn takes(&self, change: Change, at: Moment, whose: u64, free: u64) -> bool {
         let run = &self.frames;
         let expected = match change {
             Change::Allocated => run.free.wrapping_sub(1),
             Change::Freed => run.free.wrapping_add(1),
         };
+        let (insns, ns) = (at.insns - self.last.insns, at.ns - self.last.ns);
         (1..MAX_RUN).contains(&run.frames.len())
-            && (run.change, self.from, run.at.hart) == (change, from, hart)
-            && expected == free
-            && run.who == *who
+            && (run.at.hart, self.whose, expected) == (at.hart, whose, free)
+            && insns.max(ns) <= u32::MAX.into()
+            && run.callers.len() < MAX_CALLERS
     }
 }
 
@@ -72,27 +68,55 @@ impl Tracer {
             return;
         }
         let at = self.moment(view);
-        // The allocator's caller: its return address is the best guess without a stack walk.
-        let from = view.hart.x(1);
-        let who = self.harts[view.hart.id].who(self.guest.reader.as_ref(), view);
-        if !self.run.takes(change, at.hart, who, from, free) {
-            let who = who.clone();
+        let hart = &mut self.harts[view.hart.id];
+        let whose = hart.whose(self.guest.reader.as_ref(), view);
+        if !self.run.takes(change, at, whose, free) {
+            let who = hart.last().clone();
             self.end_run();
-            let run = &mut self.run.frames;
-            (run.change, run.at, run.who, self.run.from) = (change, at, who, from);
-            run.caller = self.guest.kernel.as_ref().map(|kernel| kernel.place(from));
+            (self.run.frames.at, self.run.frames.who) = (at, who);
+            (self.run.last, self.run.whose) = (at, whose);
         }
-        let run = &mut self.run.frames;
-        run.free = free;
-        run.frames.push(Frame(pa, at.insns - run.at.insns, at.ns - run.at.ns));
+        // The allocator's caller: its return address is the best guess without a stack walk.
+        let caller = self.caller(view.hart.x(1));
+        let run = &mut self.run;
+        let (insns, ns) = ((at.insns - run.last.insns) as u32, (at.ns - run.last.ns) as u32);
+        (run.last, run.frames.free) = (at, free);
+        let pa = pa >> FRAME_SHIFT << FRAME_SHIFT;
+        run.frames.frames.push(Frame { pa, insns, ns, caller, change });
+    }
+
+    /// Which of the run's callers it is that the allocator returns to.
+    fn caller(&mut self, from: u64) -> u8 {
+        let run = &mut self.run;
+        if run.from.get(run.caller) != Some(&from) {
+            run.caller = run.from.iter().position(|other| *other == from).unwrap_or_else(|| {
+                let known = self.guest.kernel.as_ref().map(|kernel| kernel.place(from));
+                let place = known.unwrap_or_else(|| Place { pc: from, ..Place::default() }.into());
+                run.frames.callers.push(place);
+                run.from.push(from);
+                run.from.len() - 1
+            });
+        }
+        // A run does not take more callers than have a number.
+        run.caller as u8
     }
 
     /// Writes the run, if there is one.
     pub(super) fn end_run(&mut self) {
-        if self.run.frames.frames.is_empty() {
-            return;
+        if !self.run.frames.frames.is_empty() {
+            self.run.from.clear();
+            // A copy is as long as it has to be, and what grew stays for the next run.
+            let run = &mut self.run.frames;
+            let callers = run.callers.drain(..).collect();
+            let frames = Frames {
+                callers,
+                who: std::mem::take(&mut run.who),
+                frames: run.frames.clone(),
+                ..*run
+            };
+            run.frames.clear();
+            self.outputs.record(Record::Frames(frames));
         }
-        self.outputs.record(Record::Frames(std::mem::take(&mut self.run).frames));
     }
 
     /// Writes a record, behind what came before it.

@@ -29,7 +29,7 @@ use self::frames::Run;
 use self::leak::Leak;
 use self::on_hart::OnHart;
 pub(crate) use self::probes::returns_of;
-use self::probes::{Probe, probes_of};
+use self::probes::{Probes, probes_of};
 use self::probing::Copy;
 use super::awareness::ProcReader;
 use super::courier::Courier;
@@ -57,7 +57,7 @@ pub struct Guest {
 pub struct Tracer {
     kinds: Kinds,
     guest: Guest,
-    probes: QuickMap<u64, Probe>,
+    probes: Probes,
     /// Where a C xv6 keeps the head of its free list.
     kmem: Option<u64>,
     outputs: Courier,
@@ -87,8 +87,7 @@ const MAX_PENDING: usize = 1 << 12;
 impl Tracer {
     /// A tracer of a machine with that many harts.
     pub fn new(guest: Guest, harts: usize, outputs: Courier) -> Tracer {
-        let probes = guest.kernel.as_ref().map_or_else(Vec::new, probes_of);
-        let probes = probes.into_iter().map(|probe| (probe.pc, probe)).collect();
+        let probes = Probes::new(guest.kernel.as_ref().map_or_else(Vec::new, probes_of));
         let kmem = guest.kernel.as_ref().and_then(|kernel| kernel.address("kmem"));
         Tracer {
             kmem,
@@ -123,6 +122,7 @@ impl Tracer {
     /// the last life ended.
     pub fn restarted(&mut self) {
         self.close_open();
+        self.end_run();
         self.before = self.last;
         self.harts.fill_with(OnHart::default);
         (self.calls, self.leak) = (Calls::new(self.harts.len()), Leak::default());
@@ -167,12 +167,11 @@ impl Tracer {
 
     /// When it is. The last moment that was asked for is the trace's end.
     pub fn moment(&mut self, view: &View) -> Moment {
-        self.last = Moment {
-            ns: self.before.ns + view.ns(),
-            insns: self.before.insns + view.insns(),
-            hart: view.hart.id as u32,
-        };
-        self.last
+        let (ns, insns) = (self.before.ns + view.ns(), self.before.insns + view.insns());
+        // What is returned is not read from where it was just written: that would have to wait.
+        let at = Moment { ns, insns, hart: view.hart.id as u32 };
+        self.last = at;
+        at
     }
 
     /// The process that a hart runs.
@@ -241,6 +240,7 @@ impl Tracer {
         self.emit(Record::Insn { at, pc, bits, text });
     }
 
+    #[inline(never)]
     fn trapped(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         let (at, who) = (self.moment(view), self.who(view));
         let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
@@ -249,6 +249,7 @@ impl Tracer {
     }
 
     /// The process is back in user mode, or another one is there.
+    #[inline(never)]
     fn back_in_user_mode(&mut self, view: &View) {
         let key = self.key(view);
         let hart = &mut self.harts[view.hart.id];
@@ -290,7 +291,12 @@ impl Events for Tracer {
 
     fn trap_returned(&mut self, view: &View, _pc: u64) {
         if view.hart.privilege == Priv::User {
-            self.back_in_user_mode(view);
+            let silent = self.open.is_empty() && !self.kinds.proc && !self.kinds.sys;
+            if silent && self.calls.ends_at_once(view.hart.id, view.hart.csr.satp.bits()) {
+                self.harts[view.hart.id].handling = None;
+            } else {
+                self.back_in_user_mode(view);
+            }
         } else {
             self.kernel_returned(view);
         }
@@ -307,13 +313,13 @@ impl Events for Tracer {
     }
 
     fn probed(&mut self, view: &View, pc: u64) {
-        if let Some(probe) = self.probes.get(&pc) {
-            self.passed(view, *probe);
+        if let Some(probe) = self.probes.at(pc) {
+            self.passed(view, probe);
         }
     }
 
     fn probes(&self) -> Vec<u64> {
-        self.probes.keys().copied().collect()
+        self.probes.addresses().collect()
     }
 }
 

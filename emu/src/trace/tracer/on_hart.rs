@@ -13,6 +13,8 @@ pub(super) struct OnHart {
     /// The process: as the kernel's hints say, or as it was last read.
     who: Who,
     hinted: bool,
+    /// How often it changed.
+    changes: u64,
     read: Option<(i32, RawName)>,
     /// Whose trap is being handled, when only address spaces tell processes apart.
     pub handling: Option<i64>,
@@ -26,6 +28,7 @@ impl OnHart {
     /// The kernel says which process it is.
     pub fn hinted(&mut self, who: Who) {
         (self.who, self.hinted) = (who, true);
+        self.changes += 1;
     }
 
     /// The process, if the kernel said which.
@@ -35,15 +38,31 @@ impl OnHart {
 
     /// The process and the present address space.
     pub fn who(&mut self, reader: Option<&ProcReader>, view: &View) -> &Who {
-        self.who.satp = view.hart.csr.satp.bits();
+        self.whose(reader, view);
+        &self.who
+    }
+
+    /// The same as it was last asked for.
+    pub fn last(&self) -> &Who {
+        &self.who
+    }
+
+    /// A number for the process and the present address space: the next is another one.
+    pub fn whose(&mut self, reader: Option<&ProcReader>, view: &View) -> u64 {
+        let satp = view.hart.csr.satp.bits();
+        if satp != self.who.satp {
+            self.who.satp = satp;
+            self.changes += 1;
+        }
         if !self.hinted {
             let read = reader.and_then(|reader| reader.current(view.ram(), view.hart.id as u64));
             if read != self.read {
                 self.read = read;
+                self.changes += 1;
                 self.who.pid = read.map(|(pid, _)| pid);
                 self.who.name = read.map(|(_, name)| name.text().into());
             }
         }
-        &self.who
+        self.changes
     }
 }

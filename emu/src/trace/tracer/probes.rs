@@ -8,6 +8,7 @@
 use isa::Op;
 
 use crate::symbols::Symbols;
+use crate::trace::quick::QuickMap;
 
 /// A function that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,34 @@ pub struct Probe {
     pub function: Watched,
     /// Whether it is about to return, or begins.
     pub returns: bool,
+}
+
+/// Probes by address. Those that were met are found at once, where no other took their place.
+pub struct Probes {
+    all: QuickMap<u64, Probe>,
+    met: [Option<Probe>; 64],
+}
+
+impl Probes {
+    /// These.
+    pub fn new(probes: Vec<Probe>) -> Probes {
+        let all = probes.into_iter().map(|probe| (probe.pc, probe)).collect();
+        Probes { all, met: [None; 64] }
+    }
+
+    /// The one at an address.
+    pub fn at(&mut self, pc: u64) -> Option<Probe> {
+        let place = &mut self.met[(pc >> 1) as usize % 64];
+        if place.is_none_or(|probe| probe.pc != pc) {
+            *place = self.all.get(&pc).copied();
+        }
+        *place
+    }
+
+    /// Where they are.
+    pub fn addresses(&self) -> impl Iterator<Item = u64> {
+        self.all.keys().copied()
+    }
 }
 
 /// Functions by name, and whether their entry and their returns are of interest.
