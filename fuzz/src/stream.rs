@@ -347,6 +347,8 @@ impl<'a> Stream<'a> {
         let from = self.offsets[base as usize] % ALIAS % SUPERPAGE / PAGE;
         let pages = page as i32 - from as i32;
         let low = self.random.below(64) as i32 * 8 - 256;
+        // With QEMU, half of a misaligned access must not be protected: see `Stream::protect`.
+        let low = if page == DATA && !self.ours() { low.abs() } else { low };
         let low = if self.random.one_in(4) { low + self.random.below(8) as i32 } else { low };
         let upper = i(Op::Lui, ADDRESS, 0, pages << 12);
         vec![
