@@ -5,7 +5,7 @@
 //! space, so that they follow it, and never outlive what the tables say. Accesses share memos with
 //! others of their class: the same kind and size, for which the same answer is right.
 
-use isa::paging::PAGE_SIZE;
+use isa::paging::{PAGE_SHIFT, PAGE_SIZE};
 
 /// Memos of each size, as a power of two, for loads; there are as many for stores. Compiled code
 /// has most accesses of 4 and 8 bytes; greater sizes are groups of accesses.
@@ -13,7 +13,7 @@ const SLOTS: [usize; CLASSES] = [64, 64, 256, 256, 128, 64, 64, 64, 64, 64, 64, 
 /// Sizes, from one byte to 2048.
 const CLASSES: usize = 12;
 /// Memos for loads, or for stores.
-const HALF: usize = {
+pub const HALF: usize = {
     let (mut sum, mut class) = (0, 0);
     while class < CLASSES {
         sum += SLOTS[class];
@@ -74,11 +74,26 @@ pub struct Memos {
     pub count: usize,
     /// A bit for every page that one of them may have, by its number modulo 64.
     pub pages: u64,
+    /// The host pages of those for stores, as [`host_number`] has them, zero if not in use: what
+    /// can be searched at once.
+    pub stored: [u32; HALF],
+}
+
+/// The number of the page at a host address, as far as 32 bits hold it.
+pub fn host_number(host: u64) -> u32 {
+    (host >> PAGE_SHIFT) as u32
+}
+
+/// Whether a number is among these.
+pub fn holds(numbers: &[u32], number: u32) -> bool {
+    let any = |chunk: &[u32]| chunk.iter().fold(false, |any, n| any | (*n == number));
+    numbers.chunks(64).any(any)
 }
 
 impl Default for Memos {
     fn default() -> Memos {
-        Memos { memos: [Memo::default(); 2 * HALF], used: [0; 2 * HALF], count: 0, pages: 0 }
+        let (memos, used) = ([Memo::default(); 2 * HALF], [0; 2 * HALF]);
+        Memos { memos, used, count: 0, pages: 0, stored: [0; HALF] }
     }
 }
 
@@ -90,11 +105,16 @@ impl Memos {
         }
     }
 
-    /// Forgets what lets stores go to the page at host address `host`.
-    pub fn forget_writes(&mut self, host: u64) {
-        self.forget_if(|memo, number| {
-            usize::from(number) >= HALF && memo.page.wrapping_add(memo.addend) == host
-        });
+    /// Forgets what lets stores go to the page at host address `host`; returns whether there was
+    /// something.
+    pub fn forget_writes(&mut self, host: u64) -> bool {
+        let found = holds(&self.stored, host_number(host));
+        if found {
+            self.forget_if(|memo, number| {
+                usize::from(number) >= HALF && memo.page.wrapping_add(memo.addend) == host
+            });
+        }
+        found
     }
 
     fn forget_if(&mut self, condition: impl Fn(&Memo, u16) -> bool) {
@@ -105,6 +125,9 @@ impl Memos {
             let memo = &mut self.memos[usize::from(number)];
             if condition(memo, number) {
                 memo.limit = 0;
+                if let Some(at) = usize::from(number).checked_sub(HALF) {
+                    self.stored[at] = 0;
+                }
             } else {
                 self.pages |= bit(memo.page);
                 self.used[self.count] = number;
@@ -153,6 +176,9 @@ mod tests {
         memos.used[memos.count] = slot.number;
         memos.count += 1;
         memos.pages |= bit(page);
+        if let Some(at) = usize::from(slot.number).checked_sub(HALF) {
+            memos.stored[at] = host_number(host);
+        }
     }
 
     #[test]
@@ -168,9 +194,9 @@ mod tests {
         assert_eq!(memos.memos[usize::from(load.number)].page, 0x5000);
         assert_eq!(memos.memos[usize::from(load.number)].addend, 0x8_b000);
         memos.forget(Some(0x6000), |memo| memo.page == 0x6000);
-        memos.forget_writes(0x8_0000);
+        assert!(!memos.forget_writes(0x8_0000));
         assert_eq!(limits(&memos), [4089, 4089]);
-        memos.forget_writes(0x9_0000);
+        assert!(memos.forget_writes(0x9_0000) && !memos.forget_writes(0x9_0000));
         assert_eq!(limits(&memos), [4089, 0]);
         memos.forget(None, |memo| memo.page == 0x5000);
         assert_eq!(limits(&memos), [0, 0]);

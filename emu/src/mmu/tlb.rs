@@ -12,7 +12,7 @@ use std::mem::offset_of;
 use isa::Priv;
 use isa::paging::{LEVEL_BITS, PAGE_SHIFT, PAGE_SIZE, PPN_BITS};
 
-use super::memo::Memos;
+use super::memo::{HALF, Memos, holds, host_number};
 use super::tables::{Change, Range};
 
 /// Entries of each array.
@@ -25,6 +25,10 @@ pub const GUARDED_ENTRIES: usize = 16;
 const MAX_OTHERS: usize = 14;
 /// Entries for last-level page tables.
 const TABLE_ENTRIES: usize = 16;
+/// Bits that say where stores may go.
+const MARKS: usize = 512;
+/// After so many searches in vain they are made anew.
+const VAIN: u8 = 32;
 /// Bits of a virtual address that a last-level page table translates, and those below.
 const TABLE_SHIFT: u32 = PAGE_SHIFT + LEVEL_BITS;
 /// The tag of a fetch entry that matches nothing: page addresses have zeroes at the end.
@@ -151,6 +155,13 @@ pub struct Space {
     pub guarded: [Page; GUARDED_ENTRIES],
     /// The last-level page tables of what loads and stores went to.
     tables: [Page; TABLE_ENTRIES],
+    /// The host pages of `write`, as [`host_number`] has them: what can be searched at once.
+    written: [u32; ENTRIES],
+    /// A bit for every host page that stores may go to, by its number modulo theirs: in most spaces
+    /// that is none of those that must not be stored to any more.
+    marks: [u64; MARKS / 64],
+    /// How often that was not so although it is marked, since all was marked anew.
+    vain: u8,
     /// Which places of `read` and `write` were filled since the last flush.
     filled: [u64; ENTRIES / 64],
 }
@@ -167,6 +178,9 @@ impl Space {
             fetch: [[NO_PAGE, 0]; FETCH_ENTRIES],
             guarded: [[NO_PAGE, 0]; GUARDED_ENTRIES],
             tables: [[NO_PAGE, 0]; TABLE_ENTRIES],
+            written: [0; ENTRIES],
+            marks: [0; MARKS / 64],
+            vain: 0,
             filled: [0; ENTRIES / 64],
         })
     }
@@ -183,6 +197,18 @@ impl Space {
         let at = index(va);
         self.filled[at / 64] |= 1 << (at % 64);
         self.write[at] = Entry { tag: page(va), host: page(host) };
+        self.written[at] = host_number(host);
+        self.mark(host_number(host));
+    }
+
+    fn mark(&mut self, number: u32) {
+        let bit = number as usize % MARKS;
+        self.marks[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn is_marked(&self, number: u32) -> bool {
+        let bit = number as usize % MARKS;
+        self.marks[bit / 64] >> (bit % 64) & 1 != 0
     }
 
     /// The physical page of a virtual page, for a fetch.
@@ -234,8 +260,10 @@ impl Space {
         self.each_filled(|space, at| {
             space.read[at] = Entry::none(at);
             space.write[at] = Entry::none(at);
+            space.written[at] = 0;
         });
         self.filled = [0; ENTRIES / 64];
+        self.marks = [0; MARKS / 64];
         self.memos.clear();
         self.fetch = [[NO_PAGE, 0]; FETCH_ENTRIES];
         self.guarded = [[NO_PAGE, 0]; GUARDED_ENTRIES];
@@ -279,13 +307,39 @@ impl Space {
 
     /// Drops what lets stores go to the page at host address `host`.
     fn drop_writes(&mut self, host: u64) {
-        let host = page(host);
-        self.memos.forget_writes(host);
-        self.each_filled(|space, at| {
-            if space.write[at].host == host {
-                space.write[at] = Entry::none(at);
+        let (host, number) = (page(host), host_number(host));
+        if !self.is_marked(number) {
+            return;
+        }
+        let mut found = self.memos.forget_writes(host);
+        if holds(&self.written, number) {
+            found = true;
+            for at in 0..ENTRIES {
+                if self.written[at] == number && self.write[at].host == host {
+                    self.write[at] = Entry::none(at);
+                    self.written[at] = 0;
+                }
             }
-        });
+        }
+        if !found {
+            self.vain += 1;
+            if self.vain == VAIN {
+                self.mark_anew();
+            }
+        }
+    }
+
+    /// Leaves marks only of pages that stores may go to.
+    #[cold]
+    fn mark_anew(&mut self) {
+        self.vain = 0;
+        self.marks = [0; MARKS / 64];
+        for at in 0..ENTRIES {
+            self.mark(self.written[at]);
+        }
+        for at in 0..HALF {
+            self.mark(self.memos.stored[at]);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::exec::code::{JUMPS, Jump};
 use crate::hart::state::Context;
 use crate::mem::{CODE, PAGE_SIZE, TABLE};
 use crate::mmu::Space;
-use crate::mmu::memo::{Memo, Memos};
+use crate::mmu::memo::{HALF, Memo, Memos};
 use crate::mmu::tables::{PATIENCE, Table};
 use crate::mmu::tlb::GUARDED_ENTRIES;
 
@@ -305,6 +305,13 @@ fn emit_remember(asm: &mut Asm, store: bool) -> u64 {
     asm.mov(W64, Reg::Rax, Reg::Rdx);
     asm.alu(W64, Alu::Sub, Reg::Rax, Reg::Rdi);
     asm.store(W64, memo(offset_of!(Memo, addend)), Reg::Rax);
+    if store {
+        let stored = memos(offset_of!(Memos, stored)) - (size_of::<u32>() * HALF) as i32;
+        asm.mov(W64, Reg::Rax, Reg::Rdx);
+        asm.shift_imm(W64, Shift::Shr, Reg::Rax, PAGE_SHIFT as u8);
+        asm.shift_imm(W32, Shift::Shr, Reg::Rsi, SHIFT - 2);
+        asm.store(W32, Place::Indexed(SPACE, Reg::Rsi, 0, stored), Reg::Rax);
+    }
     asm.mov_imm(Reg::Rax, 0);
     let found = asm.jump_later();
     failed.into_iter().for_each(|label| asm.bind(label));
