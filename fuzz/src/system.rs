@@ -143,7 +143,7 @@ impl Stream<'_> {
             _ => (Base::Data, self.random.below(5) as i32 - 2),
         };
         let ask = |mode| [i(Op::Addi, ARG, 0, mode), Inst::new(Op::Ecall)];
-        let back = self.random.of(&[None, Some(0), Some(1), Some(1)]);
+        let back = self.random.of(&[None, Some(0), Some(0), Some(1), Some(1), Some(1)]);
         let mut unit: Vec<Inst> = back.iter().flat_map(|_| ask(3)).collect();
         // A page, or some bytes at its start, or a range of addresses.
         let (mode, low) = match self.random.below(6) {
@@ -176,6 +176,13 @@ impl Stream<'_> {
         let near = self.random.below(DATA_PAGES);
         unit.extend(self.address(DATA + near));
         unit.push(self.access());
+        // What stays protected traps again and again.
+        if let Some(mode) = back.filter(|_| !self.random.one_in(4)) {
+            unit.extend(ask(3));
+            unit.extend(li(by, OPEN));
+            unit.push(csrw(csr::PMPCFG0, by));
+            unit.extend(ask(mode));
+        }
         self.add(unit);
     }
 
