@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::kinds::Kinds;
 use super::outputs::Outputs;
-use super::record::Record;
+use super::record::{Frames, Record};
 
 /// Records in a batch.
 const BATCH: usize = 512;
@@ -23,15 +23,21 @@ const UNDERWAY: usize = 4;
 /// How long a record may wait for its batch to become full.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// A batch: the records, and how many of them are new. What is behind is from an earlier journey,
+/// and gives way to new ones.
+type Batch = (Vec<Record>, usize);
+
 /// Outputs on a thread of their own.
 pub struct Courier {
     kinds: Kinds,
-    batch: Vec<Record>,
+    batch: Batch,
+    /// Runs of frames that were written: what they have allocated serves the next ones.
+    spare: Vec<Frames>,
     /// How often there was time.
     pauses: u32,
     handed_over: Instant,
     /// None when the trace is over.
-    full: Option<SyncSender<Vec<Record>>>,
+    full: Option<SyncSender<Batch>>,
     /// Batches come back: freeing them is left to who allocated them.
     empty: Receiver<Vec<Record>>,
     unread: Arc<AtomicBool>,
@@ -41,13 +47,13 @@ pub struct Courier {
 impl Courier {
     /// Starts the thread.
     pub fn new(mut outputs: Outputs) -> io::Result<Courier> {
-        let (full, to_write) = sync_channel::<Vec<Record>>(UNDERWAY);
+        let (full, to_write) = sync_channel::<Batch>(UNDERWAY);
         let (written, empty) = channel();
         let (kinds, unread) = (outputs.kinds(), Arc::new(AtomicBool::new(false)));
         let tells = unread.clone();
         let write = move || {
-            for batch in to_write {
-                batch.iter().for_each(|record| outputs.record(record));
+            for (batch, new) in to_write {
+                batch[..new].iter().for_each(|record| outputs.record(record));
                 outputs.flush();
                 tells.store(outputs.is_unread(), Ordering::Relaxed);
                 // At the end nobody takes it back.
@@ -56,8 +62,17 @@ impl Courier {
             outputs.finish()
         };
         let thread = Some(Builder::new().name("trace".to_owned()).spawn(write)?);
-        let (batch, pauses, handed_over) = (Vec::with_capacity(BATCH), 0, Instant::now());
-        Ok(Courier { kinds, batch, pauses, handed_over, full: Some(full), empty, unread, thread })
+        Ok(Courier {
+            kinds,
+            batch: Batch::default(),
+            spare: Vec::new(),
+            pauses: 0,
+            handed_over: Instant::now(),
+            full: Some(full),
+            empty,
+            unread,
+            thread,
+        })
     }
 
     /// The kinds that any output wants.
@@ -72,17 +87,36 @@ impl Courier {
 
     /// Takes a record.
     pub fn record(&mut self, record: Record) {
-        self.batch.push(record);
-        if self.batch.len() >= BATCH {
+        let (batch, new) = &mut self.batch;
+        match batch.get_mut(*new) {
+            Some(place) => {
+                if let Record::Frames(run) = std::mem::replace(place, record)
+                    && self.spare.len() < BATCH
+                {
+                    self.spare.push(run);
+                }
+            }
+            None => batch.push(record),
+        }
+        *new += 1;
+        if *new >= BATCH {
             self.hand_over();
         }
+    }
+
+    /// An empty run of frames to be filled.
+    pub fn run(&mut self) -> Frames {
+        let mut run = self.spare.pop().unwrap_or_default();
+        run.callers.clear();
+        run.frames.clear();
+        run
     }
 
     /// There is time: what waits for long is handed over.
     pub fn pause(&mut self) {
         // There is time very often, and to look at the clock takes some.
         self.pauses = self.pauses.wrapping_add(1);
-        let look = self.pauses.is_multiple_of(8) && !self.batch.is_empty();
+        let look = self.pauses.is_multiple_of(8) && self.batch.1 > 0;
         if look && self.handed_over.elapsed() >= PATIENCE {
             self.hand_over();
         }
@@ -91,9 +125,8 @@ impl Courier {
     /// Hands over what there is.
     pub fn hand_over(&mut self) {
         self.handed_over = Instant::now();
-        let mut next = self.empty.try_recv().unwrap_or_default();
-        next.clear();
-        let batch = std::mem::replace(&mut self.batch, next);
+        let next = self.empty.try_recv().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, (next, 0));
         if let Some(full) = &self.full {
             // It fails only when the thread panicked, which is noticed at the end.
             let _ = full.send(batch);

@@ -103,7 +103,7 @@ impl Line {
 }
 
 /// Bytes of [`Few`]; a number may touch [`AT_ONCE`] more than it needs.
-const FEW: usize = 80;
+const FEW: usize = 64;
 const AT_ONCE: usize = 8;
 
 /// A few short things that are added to a line: as many as fit.

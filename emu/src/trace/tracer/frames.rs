@@ -7,7 +7,7 @@ use crate::trace::record::{
 };
 
 /// Frames in one record.
-const MAX_RUN: usize = 256;
+const MAX_RUN: usize = 128;
 
 /// The run of frames that the next one may belong to.
 #[derive(Default)]
@@ -105,17 +105,9 @@ impl Tracer {
     pub(super) fn end_run(&mut self) {
         if !self.run.frames.frames.is_empty() {
             self.run.from.clear();
-            // A copy is as long as it has to be, and what grew stays for the next run.
-            let run = &mut self.run.frames;
-            let callers = run.callers.drain(..).collect();
-            let frames = Frames {
-                callers,
-                who: std::mem::take(&mut run.who),
-                frames: run.frames.clone(),
-                ..*run
-            };
-            run.frames.clear();
-            self.outputs.record(Record::Frames(frames));
+            let next = self.outputs.run();
+            let run = std::mem::replace(&mut self.run.frames, next);
+            self.outputs.record(Record::Frames(run));
         }
     }
 
