@@ -12,7 +12,7 @@ const COLOURS = {
 const colour = (name) => COLOURS[name] || "#888";
 const PALETTE = ["#4c8dd6", "#e08a1e", "#1d8a4e", "#c0392b", "#7b61c9", "#2aa198", "#b8a21a",
   "#d9648f", "#5b6b7c", "#8c564b", "#17a2b8", "#6c9a1f"];
-const processColour = (key) => PALETTE[Math.abs(key) % PALETTE.length];
+const KERNEL = "#1d2530";
 const esc = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 const number = (n) => Math.round(n).toLocaleString("en");
 const time = (us) => us < 1000 ? us.toFixed(0) + " µs" : us < 1e6 ? (us / 1e3).toFixed(1) + " ms" : (us / 1e6).toFixed(3) + " s";
@@ -37,8 +37,10 @@ function draw(root, data) {
   const x = (t) => 60 + Math.min(t, end) / end * (W - 75);
   const processName = (key) => {
     const p = data.processes[key];
-    return p ? p.name + (key > 0 ? " (" + key + ")" : "") : "kernel";
+    return p ? p.name + (key > 0 ? " (" + key + ")" : "") : key > 0 ? "process " + key : "kernel";
   };
+  // Nobody else has the kernel's colour.
+  const processColour = (key) => key > 0 || data.processes[key] ? PALETTE[Math.abs(key) % PALETTE.length] : KERNEL;
 
   function timeAxis(height) {
     return ticks(end).map((t) => `<line x1="${x(t)}" x2="${x(t)}" y1="8" y2="${height - 18}" stroke="#eef1f4"/>` +
