@@ -44,22 +44,57 @@ pub struct Slot {
     pub limit: u16,
 }
 
+/// One in so many memos is for accesses that share it by what they have in common.
+const SHARED: usize = 4;
+
 /// Gives memos to accesses, in turns.
 #[derive(Debug, Default)]
 pub struct Slots {
     next: [[usize; CLASSES]; 2],
+    shared: [[Vec<Key>; CLASSES]; 2],
+    next_shared: [[usize; CLASSES]; 2],
 }
+
+/// What accesses have in common that share a memo.
+type Key = (u64, u64);
 
 impl Slots {
     /// A memo for an access of `length` bytes, 2048 at most.
     pub fn next(&mut self, store: bool, length: u64) -> Slot {
-        let class = length.next_power_of_two().trailing_zeros() as usize;
+        let class = class(length);
         let next = &mut self.next[usize::from(store)][class];
-        let first = HALF * usize::from(store) + SLOTS[..class].iter().sum::<usize>();
-        let number = first + *next % SLOTS[class];
+        let number = *next % (SLOTS[class] - SLOTS[class] / SHARED);
         *next += 1;
-        Slot { number: number as u16, limit: (PAGE_SIZE + 1 - (1 << class)) as u16 }
+        slot(store, class, number)
     }
+
+    /// The same, but the same one for accesses with the same key, unless there are too many.
+    pub fn shared(&mut self, store: bool, length: u64, key: Key) -> Slot {
+        let class = class(length);
+        let most = SLOTS[class] / SHARED;
+        let keys = &mut self.shared[usize::from(store)][class];
+        let number = keys.iter().position(|old| *old == key).unwrap_or_else(|| {
+            let next = &mut self.next_shared[usize::from(store)][class];
+            let number = *next % most;
+            *next += 1;
+            if number < keys.len() {
+                keys[number] = key;
+            } else {
+                keys.push(key);
+            }
+            number
+        });
+        slot(store, class, SLOTS[class] - most + number)
+    }
+}
+
+fn class(length: u64) -> usize {
+    length.next_power_of_two().trailing_zeros() as usize
+}
+
+fn slot(store: bool, class: usize, number: usize) -> Slot {
+    let first = HALF * usize::from(store) + SLOTS[..class].iter().sum::<usize>();
+    Slot { number: (first + number) as u16, limit: (PAGE_SIZE + 1 - (1 << class)) as u16 }
 }
 
 /// The memos of a space.
@@ -154,18 +189,36 @@ mod tests {
     fn classes_share_nothing() {
         let mut slots = Slots::default();
         let mut classes = std::collections::HashMap::new();
-        for _ in 0..1000 {
+        for turn in 0..1000 {
             for store in [false, true] {
                 for length in [1, 2, 4, 8, 12, 16, 32, 40, 64, 100, 128, 200, 256, 2048] {
-                    let slot = slots.next(store, length);
-                    let room = PAGE_SIZE - u64::from(slot.limit);
-                    assert!((length - 1..2 * length).contains(&room), "{length}: {room}");
-                    let class = classes.entry(slot.number).or_insert((store, slot.limit));
-                    assert_eq!(*class, (store, slot.limit));
+                    let own = slots.next(store, length);
+                    let shared = slots.shared(store, length, (turn, 0));
+                    for (kind, slot) in [own, shared].into_iter().enumerate() {
+                        let room = PAGE_SIZE - u64::from(slot.limit);
+                        assert!((length - 1..2 * length).contains(&room), "{length}: {room}");
+                        let class = (kind, store, slot.limit);
+                        assert_eq!(*classes.entry(slot.number).or_insert(class), class);
+                    }
                 }
             }
         }
         assert!(classes.keys().all(|number| usize::from(*number) < 2 * HALF));
+    }
+
+    #[test]
+    fn the_same_key_has_the_same_memo_until_there_are_too_many() {
+        let mut slots = Slots::default();
+        let most = SLOTS[3] / SHARED;
+        let first = slots.shared(true, 8, (0x80009, 5));
+        assert_ne!(slots.shared(true, 8, (0x80009, 6)), first);
+        assert_ne!(slots.shared(false, 8, (0x80009, 5)), first);
+        for other in 7..most as u64 + 5 {
+            slots.shared(true, 7, (0x80009, other));
+            assert_eq!(slots.shared(true, 8, (0x80009, 5)), first, "{other}");
+        }
+        assert_eq!(slots.shared(true, 8, (0x80008, 5)), first);
+        assert_ne!(slots.shared(true, 8, (0x80009, 5)), first);
     }
 
     /// As translated code does it.

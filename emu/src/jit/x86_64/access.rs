@@ -204,10 +204,9 @@ impl Emit<'_> {
         if let Some(slot) = self.own[index] {
             return slot;
         }
-        let mut slot = self.slots.next(group.kind.store, group.length);
-        while self.shared.contains(&slot) {
-            slot = self.slots.next(group.kind.store, group.length);
-        }
+        let taken = std::mem::take(&mut self.shared);
+        let slot = self.chooser().slot(index, group.kind.store, group.length, &taken);
+        self.shared = taken;
         self.own[index] = Some(slot);
         slot
     }

@@ -5,6 +5,7 @@ mod access;
 mod asm;
 mod buffer;
 mod bulk;
+mod chooser;
 mod floating;
 mod integer;
 mod rounds;

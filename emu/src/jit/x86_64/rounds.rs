@@ -14,10 +14,11 @@ use isa::{Inst, Op, Operand};
 
 use super::access::{Group, Kind, memo};
 use super::asm::{Alu, Cond, Label, Reg, Width::W64};
+use super::chooser::Chooser;
 use super::site::Site;
 use super::stubs::BUDGET;
 use super::translate::{Away, Emit};
-use crate::mmu::memo::{Memo, Slot, Slots};
+use crate::mmu::memo::{Memo, Slot};
 
 /// Most instructions of all rounds together.
 const MOST: i32 = 96;
@@ -50,35 +51,37 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// What is known of the loop that a block is, if it is one and that is worth something.
-    fn of(insts: &[Inst], slots: &mut Slots) -> Option<Rounds> {
+    fn of(insts: &[Inst], chooser: &mut Chooser<'_>) -> Option<Rounds> {
         let (branch, body) = insts.split_last()?;
         condition(branch.op).filter(|_| branch.imm == 0)?;
         let price = insts.len() as i32;
         let count = [8, 4, 2].into_iter().find(|count| count * price <= MOST)?;
-        let rounds = Rounds::new(body, count, slots);
+        let rounds = Rounds::new(body, count, chooser);
         let accesses = body.iter().any(|inst| Kind::of_any(inst.op).is_some());
         let known = rounds.ranges.iter().any(|(range, _)| range.first.is_none());
         (known || !accesses).then_some(rounds)
     }
 
     /// What is known of instructions that are executed once, if it is worth something.
-    fn once(body: &[Inst], slots: &mut Slots) -> Option<Rounds> {
-        let rounds = Rounds::new(body, 1, slots);
+    fn once(body: &[Inst], chooser: &mut Chooser<'_>) -> Option<Rounds> {
+        let rounds = Rounds::new(body, 1, chooser);
         (!rounds.ranges.is_empty()).then_some(rounds)
     }
 
-    fn new(body: &[Inst], count: i32, slots: &mut Slots) -> Rounds {
+    fn new(body: &[Inst], count: i32, chooser: &mut Chooser<'_>) -> Rounds {
         let mut found = Search::new(body, count);
         found.all(body);
         // Alone an access is better off with a check of its own.
         let worth = |found: &Found| found.range.first.is_none() || found.groups > 1;
         let mut numbers = Vec::new();
-        let mut ranges = Vec::new();
+        let (mut ranges, mut taken) = (Vec::new(), Vec::new());
         for found in &found.ranges {
             numbers.push(worth(found).then_some(ranges.len()));
             if worth(found) {
                 let Range { store, low, high, .. } = found.range;
-                ranges.push((found.range, slots.next(store, (high - low) as u64)));
+                let slot = chooser.slot(found.at, store, (high - low) as u64, &taken);
+                ranges.push((found.range, slot));
+                taken.push(slot);
             }
         }
         let range_of = found.range_of.into_iter().map(|found| numbers[found?]).collect();
@@ -90,6 +93,8 @@ impl Rounds {
 #[derive(Debug)]
 struct Found {
     range: Range,
+    /// The first access.
+    at: usize,
     /// Which of the values that the base has, and by how much it is moved where that is checked.
     value: u32,
     moved: i64,
@@ -172,7 +177,7 @@ impl Search {
         }
         let moved = if first.is_some() { moved } else { 0 };
         let range = Range { base, store, low: low - moved, high: high - moved, first };
-        self.ranges.push(Found { range, value, moved, groups: 1 });
+        self.ranges.push(Found { range, at: index, value, moved, groups: 1 });
         Some(self.ranges.len() - 1)
     }
 }
@@ -211,7 +216,7 @@ impl Emit<'_> {
     /// that needs the interpreter; returns whether it is.
     pub(super) fn rounds(&mut self) -> bool {
         let insts = self.block.insts();
-        let Some(rounds) = Rounds::of(insts, self.slots) else { return false };
+        let Some(rounds) = Rounds::of(insts, &mut self.chooser()) else { return false };
         let (price, count) = (insts.len() as i32, rounds.count);
         let (start, mark) = (self.asm.here(), self.mark());
         self.asm.alu_imm(W64, Alu::Cmp, BUDGET, count * price);
@@ -257,7 +262,7 @@ impl Emit<'_> {
         let insts = self.block.insts();
         let mut end = insts.len() - 1;
         let mark = self.mark();
-        while let Some(rounds) = Rounds::once(&insts[..end], self.slots) {
+        while let Some(rounds) = Rounds::once(&insts[..end], &mut self.chooser()) {
             self.begin(rounds);
             let done = self.straight(&insts[..end]);
             if done == end {
@@ -380,6 +385,7 @@ impl Emit<'_> {
 mod tests {
     use super::*;
     use crate::hart::state::SINK;
+    use crate::mmu::memo::Slots;
 
     fn i(op: Op, rd: u8, rs1: u8, imm: i32) -> Inst {
         Inst { rd, rs1, imm, ..Inst::new(op) }
@@ -390,7 +396,13 @@ mod tests {
     }
 
     fn of(insts: &[Inst]) -> Option<Rounds> {
-        Rounds::of(insts, &mut Slots::default())
+        let slots = &mut Slots::default();
+        Rounds::of(insts, &mut Chooser { slots, pages: &[], pa: 0 })
+    }
+
+    fn once(body: &[Inst]) -> Option<Rounds> {
+        let slots = &mut Slots::default();
+        Rounds::once(body, &mut Chooser { slots, pages: &[], pa: 0 })
     }
 
     /// Base, beginning and end of the ranges, and before which instruction they are checked.
@@ -444,13 +456,13 @@ mod tests {
             i(Op::Xori, 14, 14, 1),
             i(Op::Lw, 12, 10, 1000),
         ];
-        let rounds = Rounds::once(&body, &mut Slots::default()).expect("some");
+        let rounds = once(&body).expect("some");
         // The first value of a0 is used once, and what is far from the third has no company.
         assert_eq!(ranges(&rounds), [(2, 16, 32, Some(1)), (10, 8, 108, Some(3))]);
         let range_of = rounds.range_of;
         assert_eq!([1, 6].map(|index| range_of[index]), [Some(0); 2]);
         assert_eq!([3, 5, 8].map(|index| range_of[index]), [Some(1); 3]);
         assert_eq!(range_of.iter().flatten().count(), 5);
-        assert!(Rounds::once(&body[..5], &mut Slots::default()).is_none());
+        assert!(once(&body[..5]).is_none());
     }
 }

@@ -10,6 +10,7 @@ use isa::{Inst, Op};
 
 use super::asm::{Alu, Asm, Cond, Label, Part, Place, Reg, Width, Width::*};
 use super::bulk::{Bulk, LEAST};
+use super::chooser::{Chooser, Pages};
 use super::rounds::{Rounds, condition};
 use super::site::{Site, Sites};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
@@ -127,7 +128,9 @@ pub(super) struct Emit<'a> {
     pub(super) asm: Asm,
     pub(super) features: Features,
     pub(super) stubs: &'a Stubs,
-    pub(super) slots: &'a mut Slots,
+    slots: &'a mut Slots,
+    /// Where its accesses go that hardly change.
+    pages: Pages,
     pub(super) sites: &'a mut Sites,
     pub(super) block: &'a Block,
     /// The block's start in its page.
@@ -184,6 +187,7 @@ impl<'a> Emit<'a> {
             features: host.features,
             stubs,
             slots,
+            pages: Pages::new(),
             sites,
             block,
             start: (block.pa % PAGE_SIZE) as i32,
@@ -209,8 +213,14 @@ impl<'a> Emit<'a> {
         }
     }
 
-    /// The whole block.
-    pub(super) fn block(&mut self, bulk: Option<&Bulk>) {
+    /// Chooses memos for the block's accesses.
+    pub(super) fn chooser(&mut self) -> Chooser<'_> {
+        Chooser { slots: self.slots, pages: &self.pages, pa: self.block.pa }
+    }
+
+    /// The whole block. `pages`: where its accesses go that hardly change.
+    pub(super) fn block(&mut self, bulk: Option<&Bulk>, pages: Pages) {
+        self.pages = pages;
         let count = self.block.count as i32;
         let looped = match bulk {
             Some(bulk) => {

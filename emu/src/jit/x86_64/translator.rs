@@ -3,6 +3,7 @@
 use super::asm::Asm;
 use super::buffer::Buffer;
 use super::bulk::Bulk;
+use super::chooser;
 use super::site::{Site, Sites};
 use super::stubs::{Guest, Stubs};
 use super::translate::{Emit, Features, Host, MAX_REFUSED};
@@ -70,17 +71,18 @@ impl Translator {
         Ok(Translator { buffer, host, warm, stubs, untranslated, fixed, loops, slots, sites })
     }
 
-    /// The code of a block, once it was executed often enough.
+    /// The code of a block, once it was executed often enough: it will be now, at `pc`, with these
+    /// registers.
     #[inline]
-    pub fn code(&mut self, block: &Block) -> Option<u64> {
+    pub fn code(&mut self, block: &Block, pc: u64, x: &[u64; 256]) -> Option<u64> {
         match block.native.get() {
-            0 => self.warm_up(block),
+            0 => self.warm_up(block, pc, x),
             code => Some(code),
         }
     }
 
     #[inline(never)]
-    fn warm_up(&mut self, block: &Block) -> Option<u64> {
+    fn warm_up(&mut self, block: &Block, pc: u64, x: &[u64; 256]) -> Option<u64> {
         let warmth = block.warmth.get();
         if warmth < self.warm {
             block.warmth.set(warmth + 1);
@@ -93,7 +95,7 @@ impl Translator {
         let bulk = if block.probed { None } else { Bulk::of(block.insts()).map(Box::new) };
         let learn = (&mut self.slots, &mut self.sites);
         let mut emit = Emit::new(block, &self.stubs, learn, &self.host, place);
-        emit.block(bulk.as_deref());
+        emit.block(bulk.as_deref(), chooser::pages(block, pc, x));
         self.buffer.add(&emit.asm);
         self.loops.extend(bulk);
         let [code, _] = place.0;
@@ -221,7 +223,7 @@ impl<E: Events> Cpu<'_, E> {
     /// this returned before, if it is the jump that leads here.
     pub(crate) fn run_native(&mut self, block: &Block, pc: u64, link: u32) -> Option<u32> {
         let native = self.sys.native.as_mut()?;
-        let code = native.code(block)?;
+        let code = native.code(block, pc, &self.hart.ctx.x)?;
         let enter = native.stubs.enter;
         if self.sys.points.breakpoints.is_empty() {
             if link != 0 {
