@@ -13,6 +13,7 @@ use super::trace_args::TraceArgs;
 /// What `--help` says last.
 const AFTER_HELP: &str = "\
 At a terminal: Ctrl-A x quits, Ctrl-A c is the monitor, Ctrl-A h shows help, Ctrl-A a sends Ctrl-A.
+In a pipe as well; lines wait for prompts: (echo ls; printf '\\001x') | emu KERNEL
 
 Exit status: the guest's own (test finisher or tohost; 0 for Ctrl-A x), or
   64  the command line is wrong

@@ -124,8 +124,9 @@ impl Console {
     }
 
     /// The machine starts again from the beginning and will print what it printed so far: that
-    /// is left out.
+    /// is left out. What was typed is typed again.
     pub fn expect_repeat(&mut self) {
+        self.typist.expect_repeat();
         self.repeated = self.printed;
         self.printed = 0;
     }

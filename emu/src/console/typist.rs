@@ -5,8 +5,9 @@
 //! decided here follows from the guest's time and output alone, so that runs repeat. A line is
 //! due soon behind a prompt. Without one it is due when the guest has been quiet for some time,
 //! less when all harts wait than when they are busy; and much later when what was typed since
-//! the last prompt might already fill the guest's buffer. A guest that does nothing but look for
-//! input gets it at once.
+//! the last prompt might already fill the guest's buffer. A prompt does not count as one if a line
+//! was typed before it: the guest has that line, and takes it next. A guest that does nothing but
+//! look for input gets it at once.
 
 use std::collections::VecDeque;
 
@@ -29,6 +30,8 @@ const COMMAND: u64 = 60_000 * MS;
 const AHEAD: usize = 100;
 /// How much of the guest's last line is kept.
 const LINE: usize = 16;
+/// Most that is kept of what was typed before the first prompt.
+const FIRST: usize = 4096;
 /// What a shell's prompt ends with.
 const PROMPTS: [&[u8]; 3] = [b"$ ", b"# ", b"> "];
 
@@ -67,6 +70,16 @@ pub struct Typist {
     last: u64,
     /// A line was begun: the rest of it goes without a wait.
     amid: bool,
+    /// Bytes of the line that was begun, if there was no prompt for it.
+    early: Option<usize>,
+    /// Lengths of the lines that were typed without a prompt: the next prompts are for them.
+    lines: VecDeque<usize>,
+    /// The prompt that is shown is for one of those.
+    taken: bool,
+    /// There was a prompt.
+    prompted: bool,
+    /// What was typed before that.
+    first: Vec<u8>,
 }
 
 impl Typist {
@@ -87,8 +100,14 @@ impl Typist {
 
     /// The guest starts again, and so does its time.
     pub fn restarted(&mut self) {
-        self.line.clear();
-        (self.ahead, self.last, self.amid) = (0, 0, false);
+        let queue = std::mem::take(&mut self.queue);
+        *self = Typist { queue, ..Typist::default() };
+    }
+
+    /// The guest will start again without having read anything: it is typed again.
+    pub fn expect_repeat(&mut self) {
+        let first = std::mem::take(&mut self.first);
+        first.into_iter().rev().for_each(|byte| self.queue.push_front(byte));
     }
 
     /// How long nothing has happened.
@@ -102,15 +121,20 @@ impl Typist {
             return;
         }
         self.last = now;
-        let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
-        if end > 0 {
-            self.line.clear();
-        }
-        self.line.extend(&bytes[end..]);
-        let surplus = self.line.len().saturating_sub(LINE);
-        self.line.drain(..surplus);
-        if self.at_prompt() {
-            self.ahead = 0;
+        for byte in bytes {
+            if self.line.len() == LINE {
+                self.line.remove(0);
+            }
+            self.line.push(*byte);
+            if *byte == b'\n' {
+                self.line.clear();
+            } else if self.at_prompt() {
+                self.prompted = true;
+                self.first.clear();
+                let line = self.lines.pop_front();
+                self.taken = line.is_some();
+                self.ahead = line.map_or(0, |line| self.ahead.saturating_sub(line));
+            }
         }
     }
 
@@ -124,10 +148,11 @@ impl Typist {
         self.queue.front()?;
         let wait = if self.amid || guest == Guest::Polls {
             0
-        } else if self.at_prompt() {
+        } else if self.at_prompt() && !self.taken {
             if live { 0 } else { AT_PROMPT }
         } else if self.queue.front() == Some(&ESCAPE) {
-            COMMAND
+            // A guest that waits at a prompt does not take the line that it is for.
+            if self.at_prompt() && guest == Guest::Idle { IDLE } else { COMMAND }
         } else if self.ahead + self.next_line() > AHEAD {
             FULL
         } else if live {
@@ -155,9 +180,17 @@ impl Typist {
             return self.queue.pop_front().map(Item::Command);
         }
         self.ahead += 1;
+        if !self.prompted && self.first.len() < FIRST {
+            self.first.push(byte);
+        }
+        if !self.amid {
+            self.early = (!self.at_prompt() || self.taken).then_some(0);
+        }
+        self.early.iter_mut().for_each(|length| *length += 1);
         self.amid = byte != b'\n' && self.queue.front() != Some(&ESCAPE);
         if !self.amid {
             self.line.clear();
+            self.lines.extend(self.early.take().filter(|_| byte == b'\n'));
         }
         Some(Item::Byte(byte))
     }
@@ -195,6 +228,37 @@ mod tests {
         assert_eq!(typist.due(Guest::Idle, false), Some(12 + AT_PROMPT));
         assert_eq!(line(&mut typist, 20), "cat x\n");
         assert!(typist.is_empty());
+    }
+
+    #[test]
+    fn a_prompt_for_a_line_that_was_typed_before_makes_nothing_due() {
+        let mut typist = Typist::default();
+        typist.add(b"usertests\nls\n\x01x");
+        assert_eq!(typist.due(Guest::Busy, true), Some(0), "somebody types just now");
+        assert_eq!(line(&mut typist, 1), "usertests\n");
+        assert_eq!(line(&mut typist, 1), "ls\n");
+        typist.printed(b"usertests\nls\ninit: starting sh\n$ ", 5);
+        assert_eq!(typist.due(Guest::Busy, true), Some(5 + COMMAND));
+        assert_eq!(typist.due(Guest::Idle, true), Some(5 + IDLE), "unless it was lost");
+        typist.printed(b"ALL TESTS PASSED\n$ ", 7);
+        assert_eq!(typist.due(Guest::Busy, true), Some(7 + COMMAND));
+        typist.printed(b"README\n$ ", 9);
+        assert_eq!(typist.due(Guest::Busy, true), Some(9));
+        assert_eq!(typist.take(9), Some(Item::Command(b'x')));
+        assert_eq!(typist.ahead, 0);
+    }
+
+    #[test]
+    fn what_was_typed_too_early_is_typed_again() {
+        let mut typist = Typist::default();
+        typist.add(b"ls\nwc\n");
+        assert_eq!(line(&mut typist, 1), "ls\n");
+        typist.expect_repeat();
+        typist.restarted();
+        typist.printed(b"$ ", 5);
+        assert_eq!(line(&mut typist, 9), "ls\n");
+        typist.expect_repeat();
+        assert_eq!(line(&mut typist, 9), "wc\n", "a shell has read the other one");
     }
 
     #[test]
