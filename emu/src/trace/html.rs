@@ -347,9 +347,9 @@ pub fn page(runs: &[&Data], comparison: &str) -> io::Result<String> {
         .replace("/*DATA*/", &json))
 }
 
-/// What stands for a process in the figures: its pid, else its address space.
+/// What stands for a process in the figures: its pid, else its address space; never 0.
 fn key(who: &Who) -> i64 {
-    who.pid.map_or_else(|| -((who.satp & 0xfff_ffff) as i64), i64::from)
+    who.pid.map_or_else(|| -1 - ((who.satp & 0xfff_ffff) as i64), i64::from)
 }
 
 fn us(at: &Moment) -> f64 {
@@ -359,6 +359,7 @@ fn us(at: &Moment) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::record::Frame;
 
     #[test]
     fn a_child_that_runs_before_its_fork_returns_keeps_what_it_did() {
@@ -370,6 +371,15 @@ mod tests {
         }
         let child = &html.into_data().processes[&5];
         assert_eq!((child.name.as_str(), child.parent, child.faults), ("sh", Some(2), 1));
+    }
+
+    #[test]
+    fn the_kernels_first_frames_are_somebodys() {
+        let frame = Frame { pa: 4096, insns: 0, ns: 0, caller: 0, change: Change::Allocated };
+        let mut html = Html::new(Vec::new());
+        html.frames(&Frames { frames: vec![frame], ..Frames::default() });
+        let owners = serde_json::to_string(&html.into_data().frames).expect("plain data");
+        assert!(owners.ends_with("[1,-1]]]"), "{owners}");
     }
 
     #[test]

@@ -39,8 +39,9 @@ function draw(root, data) {
     const p = data.processes[key];
     return p ? p.name + (key > 0 ? " (" + key + ")" : "") : key > 0 ? "process " + key : "kernel";
   };
-  // Nobody else has the kernel's colour.
-  const processColour = (key) => key > 0 || data.processes[key] ? PALETTE[Math.abs(key) % PALETTE.length] : KERNEL;
+  // The kernel has no number, and several address spaces; nobody else has its colour.
+  const isKernel = (key) => key < 0 && !data.processes[key];
+  const processColour = (key) => isKernel(key) ? KERNEL : PALETTE[Math.abs(key) % PALETTE.length];
 
   function timeAxis(height) {
     return ticks(end).map((t) => `<line x1="${x(t)}" x2="${x(t)}" y1="8" y2="${height - 18}" stroke="#eef1f4"/>` +
@@ -156,7 +157,8 @@ function draw(root, data) {
         const i = n - first;
         pen.fillStyle = processColour(who);
         pen.fillRect(i % COLUMNS * cell, Math.floor(i / COLUMNS) * cell, cell - 0.5, cell - 0.5);
-        users.set(who, (users.get(who) || 0) + 1);
+        const user = isKernel(who) ? -1 : who;
+        users.set(user, (users.get(user) || 0) + 1);
       }
       const top = [...users].sort((a, b) => b[1] - a[1]).slice(0, 12);
       $("frames").querySelector(".legend").outerHTML = legend([[`after ${count(Math.min(data.frames[shown][0], end))} instructions: ${number(owner.size)} frames in use, from address ${(first * 4096).toString(16)} on`, "transparent"],
