@@ -1,14 +1,15 @@
 //! Machine code for F and D: the host's FPU where it provably gives RISC-V's result and flags.
 //!
 //! Rounding to nearest, with NX accrued already, an operation whose result is a normal number can
-//! have no effect on the flags; see [`crate::float`] for the ranges. Everything else is the
-//! interpreter's.
+//! have no effect on the flags; see [`crate::float`] for the ranges. Where that does not hold the
+//! host's flags tell whether there was any, as in computations that are exact. If so, and in
+//! everything else, the instruction is the interpreter's.
 
 use isa::{Inst, Op};
 
 use super::asm::{Alu, Bit, Cond, Label, Place, Reg, Shift, Width, Width::*, Xmm};
 use super::stubs::context;
-use super::translate::Emit;
+use super::translate::{Away, Emit};
 
 use isa::csr::mstatus::{FS, FS_DIRTY};
 
@@ -35,6 +36,33 @@ enum Range {
     NotHuge,
     /// Of everything else.
     Normal,
+}
+
+/// The flags of `mxcsr` that RISC-V has as well: all but that of denormal operands.
+const RAISED: i32 = 0x3d;
+/// `mxcsr` as programs expect it, without flags.
+const CLEAN: i32 = 0x1f80;
+
+/// What is computed, with the result in `X0` or, of a conversion to an integer, in rax.
+#[derive(Clone, Copy)]
+pub(super) enum Operation {
+    Arithmetic(Width, u8),
+    Fused { w: Width, negate: bool, subtract: bool },
+    FromInteger(Width, Width),
+    ToInteger(Width, Width),
+    Narrow,
+}
+
+impl Operation {
+    /// The width of the result, if it is a floating-point number.
+    fn float_result(self) -> Option<Width> {
+        match self {
+            Operation::Arithmetic(w, _) | Operation::Fused { w, .. } => Some(w),
+            Operation::FromInteger(w, _) => Some(w),
+            Operation::ToInteger(..) => None,
+            Operation::Narrow => Some(W32),
+        }
+    }
 }
 
 impl Emit<'_> {
@@ -114,14 +142,13 @@ impl Emit<'_> {
         }
     }
 
-    /// Adds jumps that are taken unless rounding is to nearest and NX is accrued.
-    fn nearest_and_inexact(&mut self, rm: u8, slow: &mut Vec<Label>) {
-        if !(self.in_rounds.is_some() && self.inexact) {
-            self.inexact = true;
-            self.asm.test_imm(W32, context!(fflags), 1);
-            slow.push(self.asm.jump_if_later(Cond::E));
+    /// Returns a jump that is taken unless NX is accrued.
+    fn inexact(&mut self) -> Vec<Label> {
+        if self.in_rounds.is_some() && std::mem::replace(&mut self.inexact, true) {
+            return Vec::new();
         }
-        self.nearest(rm, slow);
+        self.asm.test_imm(W32, context!(fflags), 1);
+        vec![self.asm.jump_if_later(Cond::E)]
     }
 
     /// Adds a jump that is taken unless register `number` holds a boxed single, if `w` says single.
@@ -174,6 +201,105 @@ impl Emit<'_> {
         true
     }
 
+    /// Emits an operation and what puts its result where it belongs. `slow`: the jumps for what
+    /// does not suit the host. The result has to be in the range.
+    fn compute(
+        &mut self,
+        i: &Inst,
+        operation: Operation,
+        range: Option<Range>,
+        mut slow: Vec<Label>,
+    ) -> bool {
+        let mut careful = self.inexact();
+        self.operate(i, operation);
+        match (operation.float_result(), range) {
+            (Some(w), Some(range)) => self.in_range(w, range, &mut careful),
+            (Some(_), None) => {}
+            (None, _) => {
+                let Operation::ToInteger(_, to) = operation else { return false };
+                // Only the least integer overflows when one is taken away.
+                self.asm.alu_imm(to, Alu::Cmp, Reg::Rax, 1);
+                careful.push(self.asm.jump_if_later(Cond::O));
+            }
+        }
+        self.put_result(i, operation);
+        if self.in_rounds.is_some() {
+            slow.append(&mut careful);
+        } else {
+            let (index, back) = (self.index, self.asm.here());
+            self.away.push(Away::Careful { from: careful, index, operation, back });
+        }
+        self.otherwise_rare(slow);
+        if operation.float_result().is_some() {
+            self.float_is_dirty();
+        }
+        true
+    }
+
+    fn operate(&mut self, i: &Inst, operation: Operation) {
+        match operation {
+            Operation::Arithmetic(w, SQRT) => self.asm.float(w, SQRT, X0, self.f(i.rs1)),
+            Operation::Arithmetic(w, opcode) => {
+                self.asm.load_float(w, X0, self.f(i.rs1));
+                self.asm.float(w, opcode, X0, self.f(i.rs2));
+            }
+            Operation::Fused { w, negate, subtract } => {
+                self.asm.load_float(w, X0, self.f(i.rs1));
+                self.asm.load_float(w, X1, self.f(i.rs2));
+                self.asm.fma(w, negate, subtract, X0, X1, self.f(i.rs3() as u8));
+            }
+            Operation::FromInteger(w, from) => {
+                self.asm.zero_float(X0);
+                let source = self.x_in_reg(i.rs1, Reg::Rax);
+                self.asm.int_to_float(w, X0, from, source);
+            }
+            Operation::ToInteger(w, to) => self.asm.float_to_int(w, Reg::Rax, to, self.f(i.rs1)),
+            Operation::Narrow => {
+                self.asm.zero_float(X0);
+                self.asm.float(W64, CONVERT, X0, self.f(i.rs1));
+            }
+        }
+    }
+
+    fn put_result(&mut self, i: &Inst, operation: Operation) {
+        match (operation.float_result(), operation) {
+            (Some(w), _) => self.put_float(w, i.rd),
+            (None, Operation::ToInteger(_, W32)) => {
+                self.asm.movsxd(Reg::Rax, Reg::Rax);
+                self.put_x(i.rd, Reg::Rax);
+            }
+            _ => self.put_x(i.rd, Reg::Rax),
+        }
+    }
+
+    /// Emits an operation that counts only if it raises no flag.
+    pub(super) fn careful(&mut self, index: usize, operation: Operation, back: u64) {
+        // Below the stack there are 128 bytes that nobody else writes to.
+        let flags = Place::At(Reg::Rsp, -8);
+        let inst = &self.block.insts()[index];
+        self.operate(inst, operation);
+        self.asm.store_mxcsr(flags);
+        self.asm.test_imm(W32, flags, RAISED);
+        let exact = self.asm.jump_if_later(Cond::E);
+        // The flags may be older.
+        self.asm.store_imm(W32, flags, CLEAN);
+        self.asm.load_mxcsr(flags);
+        self.operate(inst, operation);
+        self.asm.store_mxcsr(flags);
+        self.asm.test_imm(W32, flags, RAISED);
+        let mut slow = vec![self.asm.jump_if_later(Cond::Ne)];
+        self.asm.bind(exact);
+        if let Some(w) = operation.float_result() {
+            // NaNs are not those of RISC-V.
+            self.in_range(w, Range::NotHuge, &mut slow);
+        }
+        self.put_result(inst, operation);
+        self.asm.jump(back);
+        slow.into_iter().for_each(|label| self.asm.bind(label));
+        self.call_rare(index);
+        self.asm.jump(back);
+    }
+
     // Operations.
 
     fn arithmetic(&mut self, i: &Inst, w: Width, opcode: u8, range: Range) -> bool {
@@ -181,34 +307,23 @@ impl Emit<'_> {
             return false;
         }
         let mut slow = self.float_is_on();
-        self.nearest_and_inexact(i.rm(), &mut slow);
+        self.nearest(i.rm(), &mut slow);
         self.boxed(w, i.rs1, &mut slow);
-        if opcode == SQRT {
-            self.asm.float(w, SQRT, X0, self.f(i.rs1));
-        } else {
+        if opcode != SQRT {
             self.boxed(w, i.rs2, &mut slow);
-            self.asm.load_float(w, X0, self.f(i.rs1));
-            self.asm.float(w, opcode, X0, self.f(i.rs2));
         }
-        self.in_range(w, range, &mut slow);
-        self.put_float(w, i.rd);
-        self.finish(slow)
+        self.compute(i, Operation::Arithmetic(w, opcode), Some(range), slow)
     }
 
     fn fused(&mut self, i: &Inst, w: Width, negate: bool, subtract: bool) -> bool {
         if !self.features.fma || i.rm() != RNE && i.rm() != DYNAMIC {
             return false;
         }
-        let third = i.rs3() as u8;
         let mut slow = self.float_is_on();
-        self.nearest_and_inexact(i.rm(), &mut slow);
-        [i.rs1, i.rs2, third].into_iter().for_each(|n| self.boxed(w, n, &mut slow));
-        self.asm.load_float(w, X0, self.f(i.rs1));
-        self.asm.load_float(w, X1, self.f(i.rs2));
-        self.asm.fma(w, negate, subtract, X0, X1, self.f(third));
-        self.in_range(w, Range::Normal, &mut slow);
-        self.put_float(w, i.rd);
-        self.finish(slow)
+        self.nearest(i.rm(), &mut slow);
+        [i.rs1, i.rs2, i.rs3() as u8].into_iter().for_each(|n| self.boxed(w, n, &mut slow));
+        let operation = Operation::Fused { w, negate, subtract };
+        self.compute(i, operation, Some(Range::Normal), slow)
     }
 
     /// `feq`, or `flt` and `fle` with the operands exchanged. NaNs are the interpreter's.
@@ -286,16 +401,14 @@ impl Emit<'_> {
         if exact && i.rm() > 4 && i.rm() != DYNAMIC {
             return self.give_up(slow);
         }
-        if exact {
-            // The rounding mode does not matter, but a reserved one is illegal.
-            self.nearest(i.rm(), &mut slow);
-        } else {
-            self.nearest_and_inexact(i.rm(), &mut slow);
+        // Of an exact conversion the rounding mode does not matter, but a reserved one is illegal.
+        self.nearest(i.rm(), &mut slow);
+        let operation = Operation::FromInteger(w, from);
+        if !exact {
+            return self.compute(i, operation, None, slow);
         }
-        self.asm.zero_float(X0);
-        let source = self.x_in_reg(i.rs1, Reg::Rax);
-        self.asm.int_to_float(w, X0, from, source);
-        self.put_float(w, i.rd);
+        self.operate(i, operation);
+        self.put_result(i, operation);
         self.finish(slow)
     }
 
@@ -313,18 +426,8 @@ impl Emit<'_> {
             return false;
         }
         let mut slow = self.float_is_on();
-        self.nearest_and_inexact(RNE, &mut slow);
         self.boxed(w, i.rs1, &mut slow);
-        self.asm.float_to_int(w, Reg::Rax, to_width, self.f(i.rs1));
-        // Only the least integer overflows when one is taken away.
-        self.asm.alu_imm(to_width, Alu::Cmp, Reg::Rax, 1);
-        slow.push(self.asm.jump_if_later(Cond::O));
-        if to_width == W32 {
-            self.asm.movsxd(Reg::Rax, Reg::Rax);
-        }
-        self.put_x(i.rd, Reg::Rax);
-        self.otherwise_rare(slow);
-        true
+        self.compute(i, Operation::ToInteger(w, to_width), None, slow)
     }
 
     /// `fcvt.d.s`: exact, unless the operand is infinite or not a number.
@@ -347,11 +450,7 @@ impl Emit<'_> {
             return false;
         }
         let mut slow = self.float_is_on();
-        self.nearest_and_inexact(i.rm(), &mut slow);
-        self.asm.zero_float(X0);
-        self.asm.float(W64, CONVERT, X0, self.f(i.rs1));
-        self.in_range(W32, Range::Normal, &mut slow);
-        self.put_float(W32, i.rd);
-        self.finish(slow)
+        self.nearest(i.rm(), &mut slow);
+        self.compute(i, Operation::Narrow, Some(Range::Normal), slow)
     }
 }

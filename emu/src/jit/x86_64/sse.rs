@@ -50,6 +50,16 @@ impl Asm {
         self.vex(1, w, opcode, a.0, b.0, c);
     }
 
+    /// `stmxcsr`: control and flags, 32 bits, to memory.
+    pub fn store_mxcsr(&mut self, to: Place) {
+        self.op(NONE, W32, &[0x0f, 0xae], 3, to, false);
+    }
+
+    /// `ldmxcsr`.
+    pub fn load_mxcsr(&mut self, from: Place) {
+        self.op(NONE, W32, &[0x0f, 0xae], 2, from, false);
+    }
+
     /// `xorps` of a register with itself: zero.
     pub fn zero_float(&mut self, reg: Xmm) {
         self.op(NONE, W32, &[0x0f, 0x57], reg.0, reg.into(), false);

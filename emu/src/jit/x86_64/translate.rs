@@ -11,6 +11,7 @@ use isa::{Inst, Op};
 use super::asm::{Alu, Asm, Cond, Label, Part, Place, Reg, Width, Width::*};
 use super::bulk::{Bulk, LEAST};
 use super::chooser::{Chooser, Pages};
+use super::floating::Operation;
 use super::rounds::{Rounds, condition};
 use super::site::{Site, Sites};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
@@ -104,6 +105,17 @@ pub(super) enum Away {
         store: bool,
         /// What was paid for later rounds; nothing yet if it is checked before them all.
         refund: Option<i32>,
+    },
+    /// A floating-point operation has to look whether it raises flags.
+    Careful {
+        /// The jumps that lead there.
+        from: Vec<Label>,
+        /// Which instruction.
+        index: usize,
+        /// What it computes.
+        operation: Operation,
+        /// Where the code goes on.
+        back: u64,
     },
     /// An instruction of several rounds is left to the ordinary code.
     Ordinary {
@@ -338,6 +350,10 @@ impl<'a> Emit<'a> {
                 Away::Range { other, site, base, low, store, refund } => {
                     self.other_range(other, site, (base, low), store, refund);
                 }
+                Away::Careful { from, index, operation, back } => {
+                    from.into_iter().for_each(|label| self.asm.bind(label));
+                    self.careful(index, operation, back);
+                }
                 Away::Ordinary { from, index, refund } => {
                     from.into_iter().for_each(|label| self.asm.bind(label));
                     self.go_on_ordinarily(index, refund);
@@ -376,7 +392,7 @@ impl<'a> Emit<'a> {
         self.go(self.start + self.block.bytes as i32);
     }
 
-    fn call_rare(&mut self, index: usize) {
+    pub(super) fn call_rare(&mut self, index: usize) {
         self.asm.mov_imm(Reg::Rax, index as u64);
         self.asm.mov_imm(Reg::Rdx, self.block_address());
         self.asm.call(self.stubs.rare);
