@@ -186,6 +186,28 @@ fn engines_agree_on_copies_that_run_out_of_memory() {
     assert_eq!(left_by(Engine::JitAtOnce), expected);
 }
 
+/// Floating-point state is dirty when it changes, not when a flag accrues once more.
+#[test]
+fn engines_agree_on_what_is_dirty() {
+    use isa::csr::{FCSR, MSTATUS, mstatus};
+    const CLEAN: u64 = 2 << 13;
+    for engine in [Engine::Interp, Engine::Jit, Engine::JitAtOnce] {
+        for (accrued, expected) in [(1, CLEAN), (0, mstatus::FS_DIRTY)] {
+            let config = MachineConfig { engine, max_insns: Some(100), ..Default::default() };
+            let mut bare = Bare::new(config);
+            // 1.5 towards zero, and again.
+            bare.code(BASE, &[Inst { rd: 5, imm: 1, ..Inst::new(Op::FcvtLS) }]);
+            bare.code(BASE + 4, &[i(Op::Jal, 0, 0, -4)]);
+            bare.set_csr(FCSR, accrued);
+            bare.machine.set_f(0, 0, 0xffff_ffff_3fc0_0000);
+            bare.set_csr(MSTATUS, CLEAN);
+            bare.run();
+            assert_eq!(bare.x(5), 1, "{engine:?}");
+            assert_eq!(bare.csr(MSTATUS) & mstatus::FS, expected, "{engine:?}, {accrued}");
+        }
+    }
+}
+
 /// A handler that traps leads to itself, without an instruction: the console can stop that.
 #[test]
 fn handlers_that_trap_do_not_hang_the_host() {

@@ -81,7 +81,8 @@ pub(super) fn arithmetic(hart: &mut Hart, inst: &Inst) -> bool {
         Value::D(bits) => hart.set_f(inst.rd(), bits),
         Value::X(value) => hart.set_x(inst.rd, value),
     }
-    if flags.0 != 0 {
+    // Flags that have accrued already change nothing.
+    if flags.0 & !hart.ctx.fflags != 0 {
         hart.ctx.fflags |= flags.0;
         hart.dirty();
     }
