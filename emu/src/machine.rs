@@ -12,6 +12,7 @@ use crate::dev::SplitMix;
 use crate::events::{Events, NoEvents};
 use crate::exec::code::Code;
 use crate::exec::{Cpu, System, run};
+use crate::hart::state::Reservation;
 use crate::hart::{Hart, Wants};
 use crate::inspect::{Hit, Points};
 use crate::jit::Engine;
@@ -233,7 +234,7 @@ impl<E: Events> Machine<E> {
         let hart = &mut self.harts[index];
         if self.last != index {
             self.last = index;
-            hart.reservation = None;
+            hart.ctx.reservation = Reservation::NONE;
         }
         self.sys.sync_memory();
         if let Some(native) = &mut self.sys.native {

@@ -11,6 +11,7 @@ use isa::{Inst, Op, Priv};
 
 use super::{Cpu, Next};
 use crate::events::Events;
+use crate::hart::state::Reservation;
 use crate::hart::{Refused, Trap, Wants};
 use crate::mmu::{Access, Reason};
 
@@ -49,7 +50,7 @@ impl<E: Events> Cpu<'_, E> {
         let (va, size) = (self.hart.x(inst.rs1()), size(inst.op));
         let pa = self.atomic_address(va, size, Access::Load)?;
         let value = self.read_physical(va, pa, size)?;
-        self.hart.reservation = Some((pa, size as u8));
+        self.hart.ctx.reservation = Reservation::new(pa, size);
         self.hart.set_x(inst.rd, extended(value, size));
         Ok(Next::Inst)
     }
@@ -61,14 +62,14 @@ impl<E: Events> Cpu<'_, E> {
             return Err(Trap::Exception(Exception::StoreMisaligned, va));
         }
         let mut done = false;
-        if let Some(reserved) = self.hart.reservation {
+        if self.hart.ctx.reservation != Reservation::NONE {
             let pa = self.atomic_address(va, size, Access::Store)?;
-            done = reserved == (pa, size as u8);
+            done = self.hart.ctx.reservation == Reservation::new(pa, size);
             if done {
                 let value = self.hart.x(inst.rs2()).to_le_bytes();
                 self.write_bytes(va, pa, &value[..size as usize]);
             }
-            self.hart.reservation = None;
+            self.hart.ctx.reservation = Reservation::NONE;
         }
         if !done {
             // Most likely another hart has been here, and will be again.

@@ -9,6 +9,7 @@ use isa::{Inst, Op};
 
 use super::{Cpu, Next};
 use crate::events::{Events, View};
+use crate::hart::state::Reservation;
 use crate::hart::{Refused, Trap, Wants};
 use crate::inspect::Hit;
 use crate::mem::PAGE_SIZE;
@@ -301,7 +302,7 @@ impl<E: Events> Cpu<'_, E> {
     /// A device may have written memory, changed interrupt lines or timers, or ended the run.
     fn after_device(&mut self) {
         self.sync_memory();
-        self.hart.reservation = None;
+        self.hart.ctx.reservation = Reservation::NONE;
         self.hart.ctx.wants.0 |= Wants::CHECK;
     }
 

@@ -63,6 +63,8 @@ pub struct Context {
     pub spins: u16,
     /// `mstatus`, without the summary bit SD.
     pub mstatus: u64,
+    /// What a load reserved.
+    pub reservation: Reservation,
     /// Cached translations for the present way to see memory.
     pub space: Box<Space>,
     /// Those for the way before that.
@@ -91,6 +93,23 @@ const _: () = assert!(offset_of!(Context, spins) == offset_of!(Context, fflags) 
 const _: () = assert!(offset_of!(Space, read) == 0);
 const _: () = assert!(offset_of!(Space, write) == 16384);
 const _: () = assert!(offset_of!(Space, generation) == 32768);
+
+/// A physical address and a size, or nothing. In memory there is no address 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Reservation(u64);
+
+impl Reservation {
+    /// No reservation.
+    pub const NONE: Reservation = Reservation(0);
+    /// What is added to the address if the size is eight bytes, not four.
+    pub const WIDE: u64 = 1;
+
+    /// Of `size` bytes, 4 or 8, at `pa`, a multiple of that.
+    pub fn new(pa: u64, size: u64) -> Reservation {
+        Reservation(pa | if size == 8 { Reservation::WIDE } else { 0 })
+    }
+}
 
 /// A counter that runs with retired instructions: `mcycle` and `minstret`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,8 +192,6 @@ pub struct Hart {
     pub at: u64,
     /// The access that was refused last.
     pub(crate) refused: Fault,
-    /// Physical address and size that a load reserved.
-    pub reservation: Option<(u64, u8)>,
     /// Retired instructions when the budget is used up.
     pub(crate) count_end: u64,
     /// Other ways to see memory.
@@ -207,6 +224,7 @@ impl Hart {
                 fflags: 0,
                 frm: 0,
                 spins: 0,
+                reservation: Reservation::NONE,
                 mstatus: mstatus::UXL_64 | mstatus::SXL_64,
                 space: Spaces::first(),
                 twin: Spaces::first(),
@@ -225,7 +243,6 @@ impl Hart {
             lines: 0,
             at: 0,
             refused: Fault::plain(0, Access::Load, Reason::Invalid),
-            reservation: None,
             count_end: 0,
             spaces: Spaces::default(),
             jumps: Jumps::default(),

@@ -13,7 +13,8 @@ use super::asm::{Alu, Asm, Cond, Label, Place, Reg, Shift, Width::*};
 use super::site::Site;
 use super::stubs::{SPACE, context, host, saved_x, width};
 use super::translate::{Away, Emit, Source};
-use crate::hart::state::SINK;
+use crate::board::RAM_BASE;
+use crate::hart::state::{Reservation, SINK};
 use crate::mem::PAGE_SIZE;
 use crate::mmu::Space;
 use crate::mmu::memo::{Memo, Memos, Slot};
@@ -279,6 +280,8 @@ impl Emit<'_> {
             Op::AmoandW | Op::AmoandD => return self.fetch_alu(i, Alu::And),
             Op::AmoorW | Op::AmoorD => return self.fetch_alu(i, Alu::Or),
             Op::AmoxorW | Op::AmoxorD => return self.fetch_alu(i, Alu::Xor),
+            Op::LrW | Op::LrD => self.load_reserved(i),
+            Op::ScW | Op::ScD => self.store_conditional(i),
             _ => return false,
         }
         true
@@ -430,6 +433,48 @@ impl Emit<'_> {
         self.put_old(i, size);
         self.otherwise_rare(slow);
         true
+    }
+
+    /// rax = the reservation of what is at the host address in rdx.
+    fn reservation(&mut self, size: u64) {
+        let wide = if size == 8 { Reservation::WIDE } else { 0 };
+        let from_host = RAM_BASE.wrapping_sub(self.ram).wrapping_add(wide);
+        self.asm.mov_imm(Reg::Rax, from_host);
+        self.asm.alu(W64, Alu::Add, Reg::Rax, Reg::Rdx);
+    }
+
+    fn load_reserved(&mut self, i: &Inst) {
+        let size = Self::atomic_size(i.op);
+        self.address(i.rs1, 0);
+        let slow = self.find_page(false, size);
+        self.reservation(size);
+        self.asm.store(W64, context!(reservation), Reg::Rax);
+        let to = self.target(i.rd);
+        match size {
+            4 => self.asm.movsxd(to, pointed(0)),
+            _ => self.asm.mov(W64, to, pointed(0)),
+        }
+        self.put_x(i.rd, to);
+        self.otherwise_rare(slow);
+    }
+
+    /// What fails is the interpreter's.
+    fn store_conditional(&mut self, i: &Inst) {
+        let size = Self::atomic_size(i.op);
+        self.address(i.rs1, 0);
+        let mut slow = self.find_page(true, size);
+        self.reservation(size);
+        self.asm.alu(W64, Alu::Cmp, Reg::Rax, context!(reservation));
+        slow.push(self.asm.jump_if_later(Cond::Ne));
+        self.load_x(W64, Reg::Rax, i.rs2);
+        self.asm.store(width(size), pointed(0), Reg::Rax);
+        self.asm.store_imm(W64, context!(reservation), 0);
+        if i.rd != SINK {
+            let to = self.target(i.rd);
+            self.asm.mov_imm(to, 0);
+            self.put_x(i.rd, to);
+        }
+        self.otherwise_rare(slow);
     }
 
     /// Guest floating-point register `number`.

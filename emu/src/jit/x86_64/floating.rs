@@ -49,7 +49,9 @@ pub(super) enum Operation {
     Arithmetic(Width, u8),
     Fused { w: Width, negate: bool, subtract: bool },
     FromInteger(Width, Width),
+    FromUnsigned(Width, Width),
     ToInteger(Width, Width),
+    ToUnsigned(Width, Width),
     Narrow,
 }
 
@@ -58,8 +60,8 @@ impl Operation {
     fn float_result(self) -> Option<Width> {
         match self {
             Operation::Arithmetic(w, _) | Operation::Fused { w, .. } => Some(w),
-            Operation::FromInteger(w, _) => Some(w),
-            Operation::ToInteger(..) => None,
+            Operation::FromInteger(w, _) | Operation::FromUnsigned(w, _) => Some(w),
+            Operation::ToInteger(..) | Operation::ToUnsigned(..) => None,
             Operation::Narrow => Some(W32),
         }
     }
@@ -94,7 +96,8 @@ impl Emit<'_> {
             Op::FeqD => self.float_compare(i, W64, Cond::E),
             Op::FltD => self.float_compare(i, W64, Cond::A),
             Op::FleD => self.float_compare(i, W64, Cond::Ae),
-            Op::FsgnjD | Op::FsgnjnD | Op::FsgnjxD => self.change_sign(i),
+            Op::FsgnjD | Op::FsgnjnD | Op::FsgnjxD => self.change_sign(i, W64),
+            Op::FsgnjS | Op::FsgnjnS | Op::FsgnjxS => self.change_sign(i, W32),
             Op::FmvXD => self.move_to_x(i, W64),
             Op::FmvXW => self.move_to_x(i, W32),
             Op::FmvDX => self.move_from_x(i, W64),
@@ -107,6 +110,14 @@ impl Emit<'_> {
             Op::FcvtLD => self.truncate(i, W64, W64),
             Op::FcvtWS => self.truncate(i, W32, W32),
             Op::FcvtLS => self.truncate(i, W32, W64),
+            Op::FcvtDWu => self.convert_unsigned(i, W64, W32),
+            Op::FcvtDLu => self.convert_unsigned(i, W64, W64),
+            Op::FcvtSWu => self.convert_unsigned(i, W32, W32),
+            Op::FcvtSLu => self.convert_unsigned(i, W32, W64),
+            Op::FcvtWuD => self.truncate_unsigned(i, W64, W32),
+            Op::FcvtLuD => self.truncate_unsigned(i, W64, W64),
+            Op::FcvtWuS => self.truncate_unsigned(i, W32, W32),
+            Op::FcvtLuS => self.truncate_unsigned(i, W32, W64),
             Op::FcvtDS => self.widen(i),
             Op::FcvtSD => self.narrow(i),
             _ => false,
@@ -215,12 +226,7 @@ impl Emit<'_> {
         match (operation.float_result(), range) {
             (Some(w), Some(range)) => self.in_range(w, range, &mut careful),
             (Some(_), None) => {}
-            (None, _) => {
-                let Operation::ToInteger(_, to) = operation else { return false };
-                // Only the least integer overflows when one is taken away.
-                self.asm.alu_imm(to, Alu::Cmp, Reg::Rax, 1);
-                careful.push(self.asm.jump_if_later(Cond::O));
-            }
+            (None, _) => self.fits(operation, &mut careful),
         }
         self.put_result(i, operation);
         if self.in_rounds.is_some() {
@@ -234,6 +240,28 @@ impl Emit<'_> {
             self.float_is_dirty();
         }
         true
+    }
+
+    /// Adds a jump that is taken if the integer in rax may not be the number. Clobbers rdx.
+    fn fits(&mut self, operation: Operation, slow: &mut Vec<Label>) {
+        let unlikely = match operation {
+            Operation::ToUnsigned(_, W32) => {
+                self.asm.mov(W32, Reg::Rdx, Reg::Rax);
+                self.asm.alu(W64, Alu::Cmp, Reg::Rdx, Reg::Rax);
+                Cond::Ne
+            }
+            Operation::ToUnsigned(..) => {
+                self.asm.alu_imm(W64, Alu::Cmp, Reg::Rax, 0);
+                Cond::L
+            }
+            // Only the least integer overflows when one is taken away.
+            Operation::ToInteger(_, w) => {
+                self.asm.alu_imm(w, Alu::Cmp, Reg::Rax, 1);
+                Cond::O
+            }
+            _ => return,
+        };
+        slow.push(self.asm.jump_if_later(unlikely));
     }
 
     fn operate(&mut self, i: &Inst, operation: Operation) {
@@ -253,7 +281,13 @@ impl Emit<'_> {
                 let source = self.x_in_reg(i.rs1, Reg::Rax);
                 self.asm.int_to_float(w, X0, from, source);
             }
+            Operation::FromUnsigned(w, from) => {
+                self.asm.zero_float(X0);
+                self.load_x(from, Reg::Rax, i.rs1);
+                self.asm.int_to_float(w, X0, W64, Reg::Rax);
+            }
             Operation::ToInteger(w, to) => self.asm.float_to_int(w, Reg::Rax, to, self.f(i.rs1)),
+            Operation::ToUnsigned(w, _) => self.asm.float_to_int(w, Reg::Rax, W64, self.f(i.rs1)),
             Operation::Narrow => {
                 self.asm.zero_float(X0);
                 self.asm.float(W64, CONVERT, X0, self.f(i.rs1));
@@ -264,7 +298,7 @@ impl Emit<'_> {
     fn put_result(&mut self, i: &Inst, operation: Operation) {
         match (operation.float_result(), operation) {
             (Some(w), _) => self.put_float(w, i.rd),
-            (None, Operation::ToInteger(_, W32)) => {
+            (None, Operation::ToInteger(_, W32) | Operation::ToUnsigned(_, W32)) => {
                 self.asm.movsxd(Reg::Rax, Reg::Rax);
                 self.put_x(i.rd, Reg::Rax);
             }
@@ -289,9 +323,10 @@ impl Emit<'_> {
         self.asm.test_imm(W32, flags, RAISED);
         let mut slow = vec![self.asm.jump_if_later(Cond::Ne)];
         self.asm.bind(exact);
-        if let Some(w) = operation.float_result() {
+        match operation.float_result() {
             // NaNs are not those of RISC-V.
-            self.in_range(w, Range::NotHuge, &mut slow);
+            Some(w) => self.in_range(w, Range::NotHuge, &mut slow),
+            None => self.fits(operation, &mut slow),
         }
         self.put_result(inst, operation);
         self.asm.jump(back);
@@ -342,33 +377,33 @@ impl Emit<'_> {
         true
     }
 
-    fn change_sign(&mut self, i: &Inst) -> bool {
-        let slow = self.float_is_on();
-        self.asm.mov(W64, Reg::Rax, self.f(i.rs1));
+    fn change_sign(&mut self, i: &Inst, w: Width) -> bool {
+        let mut slow = self.float_is_on();
+        self.boxed(w, i.rs1, &mut slow);
+        let sign = if w == W64 { 63 } else { 31 };
+        let copies = matches!(i.op, Op::FsgnjD | Op::FsgnjS);
+        let negates = matches!(i.op, Op::FsgnjnD | Op::FsgnjnS);
+        self.asm.mov(w, Reg::Rax, self.f(i.rs1));
         if i.rs1 != i.rs2 {
-            self.asm.mov(W64, Reg::Rdx, self.f(i.rs2));
-            match i.op {
-                Op::FsgnjxD => {
-                    self.asm.shift_imm(W64, Shift::Shr, Reg::Rdx, 63);
-                    self.asm.shift_imm(W64, Shift::Shl, Reg::Rdx, 63);
-                    self.asm.alu(W64, Alu::Xor, Reg::Rax, Reg::Rdx);
-                }
-                op => {
-                    if op == Op::FsgnjnD {
-                        self.asm.not(Reg::Rdx);
-                    }
-                    self.asm.bit_imm(Bit::Reset, Reg::Rax, 63);
-                    self.asm.shift_imm(W64, Shift::Shr, Reg::Rdx, 63);
-                    self.asm.shift_imm(W64, Shift::Shl, Reg::Rdx, 63);
-                    self.asm.alu(W64, Alu::Or, Reg::Rax, Reg::Rdx);
-                }
+            self.boxed(w, i.rs2, &mut slow);
+            self.asm.mov(w, Reg::Rdx, self.f(i.rs2));
+            if negates {
+                self.asm.not(Reg::Rdx);
             }
-        } else if i.op == Op::FsgnjnD {
-            self.asm.bit_imm(Bit::Complement, Reg::Rax, 63);
-        } else if i.op == Op::FsgnjxD {
-            self.asm.bit_imm(Bit::Reset, Reg::Rax, 63);
+            self.asm.shift_imm(w, Shift::Shr, Reg::Rdx, sign);
+            self.asm.shift_imm(w, Shift::Shl, Reg::Rdx, sign);
+            if copies || negates {
+                self.asm.bit_imm(Bit::Reset, Reg::Rax, sign);
+                self.asm.alu(w, Alu::Or, Reg::Rax, Reg::Rdx);
+            } else {
+                self.asm.alu(w, Alu::Xor, Reg::Rax, Reg::Rdx);
+            }
+        } else if negates {
+            self.asm.bit_imm(Bit::Complement, Reg::Rax, sign);
+        } else if !copies {
+            self.asm.bit_imm(Bit::Reset, Reg::Rax, sign);
         }
-        self.put_f(W64, i.rd, Reg::Rax);
+        self.put_f(w, i.rd, Reg::Rax);
         self.finish(slow)
     }
 
@@ -412,6 +447,21 @@ impl Emit<'_> {
         self.finish(slow)
     }
 
+    /// Large ones are the interpreter's.
+    fn convert_unsigned(&mut self, i: &Inst, w: Width, from: Width) -> bool {
+        if i.rm() != RNE && i.rm() != DYNAMIC {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        self.nearest(i.rm(), &mut slow);
+        if from == W64 && i.rs1 != 0 {
+            let source = self.x_in_reg(i.rs1, Reg::Rax);
+            self.asm.alu_imm(W64, Alu::Cmp, source, 0);
+            slow.push(self.asm.jump_if_later(Cond::L));
+        }
+        self.compute(i, Operation::FromUnsigned(w, from), None, slow)
+    }
+
     /// The instruction turns out to be the interpreter's; jumps there were emitted already.
     fn give_up(&mut self, slow: Vec<Label>) -> bool {
         slow.into_iter().for_each(|label| self.asm.bind(label));
@@ -428,6 +478,15 @@ impl Emit<'_> {
         let mut slow = self.float_is_on();
         self.boxed(w, i.rs1, &mut slow);
         self.compute(i, Operation::ToInteger(w, to_width), None, slow)
+    }
+
+    fn truncate_unsigned(&mut self, i: &Inst, w: Width, to: Width) -> bool {
+        if i.rm() != RTZ {
+            return false;
+        }
+        let mut slow = self.float_is_on();
+        self.boxed(w, i.rs1, &mut slow);
+        self.compute(i, Operation::ToUnsigned(w, to), None, slow)
     }
 
     /// `fcvt.d.s`: exact, unless the operand is infinite or not a number.

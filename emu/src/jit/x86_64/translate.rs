@@ -49,6 +49,8 @@ impl Features {
 pub struct Host {
     /// What the processor can do.
     pub features: Features,
+    /// Where it has the guest's memory.
+    pub ram: u64,
     /// An observer wants to know of fences.
     pub fences_are_told: bool,
     /// An observer wants to know of returns from traps.
@@ -139,6 +141,8 @@ pub(super) enum Away {
 pub(super) struct Emit<'a> {
     pub(super) asm: Asm,
     pub(super) features: Features,
+    /// Where the host has the guest's memory.
+    pub(super) ram: u64,
     pub(super) stubs: &'a Stubs,
     slots: &'a mut Slots,
     /// Where its accesses go that hardly change.
@@ -197,6 +201,7 @@ impl<'a> Emit<'a> {
         Emit {
             asm: Asm::new(base),
             features: host.features,
+            ram: host.ram,
             stubs,
             slots,
             pages: Pages::new(),

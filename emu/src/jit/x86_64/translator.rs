@@ -53,6 +53,7 @@ impl Translator {
         };
         let host = Host {
             features: Features::detect(),
+            ram: guest.ram,
             fences_are_told: E::FENCES || E::WALKS,
             returns_are_told: E::RETURNS,
             hints_are_told: E::HINTS,
