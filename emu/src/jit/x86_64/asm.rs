@@ -132,8 +132,8 @@ pub enum Part {
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Label {
-    part: Part,
-    at: usize,
+    pub(super) part: Part,
+    pub(super) at: usize,
 }
 
 /// Legacy prefixes that are part of an opcode, or none.
@@ -145,11 +145,11 @@ const MAP_0F38: u8 = 2;
 #[derive(Debug)]
 pub struct Asm {
     /// Machine code, by part.
-    code: [Vec<u8>; 2],
+    pub(super) code: [Vec<u8>; 2],
     /// Where it will lie.
-    base: [u64; 2],
+    pub(super) base: [u64; 2],
     /// Which part is being made.
-    part: Part,
+    pub(super) part: Part,
 }
 
 impl Asm {
@@ -184,15 +184,15 @@ impl Asm {
         self.code[self.part as usize].truncate(length);
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.code[self.part as usize].extend_from_slice(bytes);
     }
 
-    fn byte(&mut self, byte: u8) {
+    pub(super) fn byte(&mut self, byte: u8) {
         self.code[self.part as usize].push(byte);
     }
 
-    fn dword(&mut self, value: i32) {
+    pub(super) fn dword(&mut self, value: i32) {
         self.bytes(&value.to_le_bytes());
     }
 
@@ -517,92 +517,5 @@ impl Asm {
     /// `cmovcc`.
     pub fn cmov(&mut self, cond: Cond, to: Reg, from: impl Into<Place>) {
         self.op(NONE, W64, &[0x0f, 0x40 | cond as u8], to as u8, from.into(), false);
-    }
-
-    // Control flow.
-
-    /// `jmp` to an address.
-    pub fn jump(&mut self, target: u64) {
-        let label = self.jump_later();
-        self.bind_to(label, target);
-    }
-
-    /// `call` of an address.
-    pub fn call(&mut self, target: u64) {
-        self.byte(0xe8);
-        let label = self.distance();
-        self.bind_to(label, target);
-    }
-
-    /// `jmp` to what will be bound.
-    pub fn jump_later(&mut self) -> Label {
-        self.byte(0xe9);
-        self.distance()
-    }
-
-    /// `jcc` to what will be bound.
-    pub fn jump_if_later(&mut self, cond: Cond) -> Label {
-        self.byte(0x0f);
-        self.byte(0x80 | cond as u8);
-        self.distance()
-    }
-
-    fn distance(&mut self) -> Label {
-        let label = Label { part: self.part, at: self.length() };
-        self.dword(0);
-        label
-    }
-
-    /// The jump leads to what comes next.
-    pub fn bind(&mut self, label: Label) {
-        self.bind_to(label, self.here());
-    }
-
-    /// The jump leads to an address.
-    pub fn bind_to(&mut self, label: Label, target: u64) {
-        let distance = target.wrapping_sub(self.address(label) + 4) as i32;
-        let bytes = &mut self.code[label.part as usize][label.at..label.at + 4];
-        bytes.copy_from_slice(&distance.to_le_bytes());
-    }
-
-    /// Where the distance of a jump will lie.
-    pub fn address(&self, label: Label) -> u64 {
-        self.base[label.part as usize] + label.at as u64
-    }
-
-    /// `jmp place`.
-    pub fn jump_place(&mut self, place: impl Into<Place>) {
-        self.op(NONE, W32, &[0xff], 4, place.into(), false);
-    }
-
-    /// `call place`.
-    pub fn call_place(&mut self, place: impl Into<Place>) {
-        self.op(NONE, W32, &[0xff], 2, place.into(), false);
-    }
-
-    /// `push`.
-    pub fn push(&mut self, reg: Reg) {
-        if reg as u8 >= 8 {
-            self.byte(0x41);
-        }
-        self.byte(0x50 | reg as u8 & 7);
-    }
-
-    /// `pop`.
-    pub fn pop(&mut self, reg: Reg) {
-        if reg as u8 >= 8 {
-            self.byte(0x41);
-        }
-        self.byte(0x58 | reg as u8 & 7);
-    }
-
-    /// `ret`.
-    pub fn ret(&mut self) {
-        self.byte(0xc3);
-    }
-
-    /// An instruction that is never executed.
-    pub fn ud2(&mut self) {
-        self.bytes(&[0x0f, 0x0b]);
     }
 }

@@ -7,6 +7,7 @@ mod buffer;
 mod bulk;
 mod chooser;
 mod floating;
+mod flow;
 mod integer;
 mod rounds;
 mod site;
