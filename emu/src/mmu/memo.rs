@@ -9,7 +9,7 @@ use isa::paging::{PAGE_SHIFT, PAGE_SIZE};
 
 /// Memos of each size, as a power of two, for loads; there are as many for stores. Compiled code
 /// has most accesses of 4 and 8 bytes; greater sizes are groups of accesses.
-const SLOTS: [usize; CLASSES] = [64, 64, 256, 256, 128, 64, 64, 64, 64, 64, 64, 64];
+const SLOTS: [usize; CLASSES] = [256, 256, 512, 512, 256, 256, 128, 128, 128, 128, 128, 128];
 /// Sizes, from one byte to 2048.
 const CLASSES: usize = 12;
 /// Memos for loads, or for stores.
