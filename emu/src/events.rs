@@ -47,6 +47,24 @@ pub struct Wishes {
     pub pages: Vec<(u64, bool)>,
     /// The machine is to stop behind the present instruction.
     pub stop: bool,
+    /// What the hart must not access again without [`Events::accessed`].
+    pub forget: Vec<Forget>,
+}
+
+/// Translations that a hart remembers no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forget {
+    /// All of them.
+    All,
+    /// Those of the 2^`shift` bytes at `va`, in every address space.
+    Page {
+        /// The virtual address.
+        va: u64,
+        /// 12 for a page of 4 KiB.
+        shift: u32,
+        /// For fetches, or else for loads and stores.
+        fetch: bool,
+    },
 }
 
 /// An observer.
@@ -55,6 +73,9 @@ pub trait Events {
     const INSNS: bool = false;
     /// Whether [`Events::accessed`] is called for every access; the fast TLB is not used then.
     const ACCESSES: bool = false;
+    /// Whether [`Events::accessed`] is called for each access that the engine does not remember as
+    /// allowed, and [`Events::take_wishes`] after it: the observer can make the engine forget.
+    const MISSES: bool = false;
     /// Whether [`Events::walked`] is called anew after every fence, although nothing changed.
     const WALKS: bool = false;
     /// Whether [`Events::translations_fenced`] is called by all means; a translated fence does
@@ -158,7 +179,8 @@ pub trait Events {
         let _ = (view, pc, inst);
     }
 
-    /// A load or store was translated, to `pa`.
+    /// An access was translated, to `pa`, and is allowed. Fetches are told when a block or an
+    /// instruction is looked for; the latter is for sure executed only if no trap follows.
     fn accessed(&mut self, view: &View, va: u64, pa: u64, access: Access) {
         let _ = (view, va, pa, access);
     }

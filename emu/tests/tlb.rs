@@ -1,13 +1,16 @@
-//! Misses of the modelled TLBs agree exactly with a naive simulation that is shown every access.
+//! Misses of the modelled TLBs agree exactly with a naive simulation that is shown every access,
+//! and with those of models that are shown only what the machine at full speed does not remember.
 
 mod bare;
 mod common;
 
 use bare::{BASE, Bare};
 use common::guest;
-use emu::events::{Events, View};
+use emu::events::{Events, View, Wishes};
+use emu::jit::Engine;
 use emu::machine::{MachineConfig, Stop};
 use emu::mmu::{Access, Leaf};
+use emu::trace::record::TlbTally;
 use emu::trace::tlb::TlbWatch;
 use emu::trace::tlb_model::{Policy, TlbConfig};
 use isa::asm::{csrw, i, r, s};
@@ -46,7 +49,6 @@ impl Naive {
     }
 
     fn access(&mut self, new: Entry) {
-        self.accesses += 1;
         let tagged = self.config.asid;
         for set in &mut self.sets {
             let hit = set.iter().position(|e| {
@@ -108,13 +110,17 @@ impl Both {
         let configs: Vec<TlbConfig> = configs.iter().map(|c| c.parse().expect("valid")).collect();
         let side = || configs.iter().map(|config| Naive::new(*config)).collect();
         let naive = (0..harts).map(|_| [side(), side()]).collect();
-        Both { watch: TlbWatch::with_configs(configs, harts), naive }
+        Both { watch: TlbWatch::with_configs(configs, harts, true), naive }
     }
 
-    fn show(&mut self, view: &View, va: u64, fetch: bool) {
+    /// `count`: for how many accesses it counts.
+    fn show(&mut self, view: &View, va: u64, fetch: bool, count: u64) {
         if let Some(entry) = walk(view, va, fetch) {
             let side = &mut self.naive[view.hart.id][usize::from(!fetch)];
-            side.iter_mut().for_each(|tlb| tlb.access(entry));
+            for tlb in side {
+                tlb.accesses += count;
+                tlb.access(entry);
+            }
         }
     }
 
@@ -129,7 +135,8 @@ impl Both {
             for (side, tally) in [insts, data].iter().enumerate() {
                 let tlbs = || self.naive.iter().map(|hart| &hart[side][n]);
                 let name = format!("{config:?}, side {side}");
-                assert_eq!(tally.accesses, tlbs().map(|t| t.accesses).sum::<u64>(), "{name}");
+                let accesses = tally.accesses.unwrap_or_default();
+                assert_eq!(accesses, tlbs().map(|t| t.accesses).sum::<u64>(), "{name}");
                 assert_eq!(tally.misses(), tlbs().map(|t| t.misses).sum::<u64>(), "{name}");
                 assert_eq!(tally.evictions, tlbs().map(|t| t.evictions).sum::<u64>(), "{name}");
             }
@@ -166,23 +173,25 @@ impl Events for Both {
 
     fn inst_executed(&mut self, view: &View, pc: u64, _: &Inst) {
         self.watch.executed(view, pc);
-        self.show(view, pc, true);
         if pc & 0xfff == 0xffe {
             let pa = emu::trace::peek::look(view.ram(), view.hart.csr.satp.bits(), pc);
             let pa = pa.map_or(pc, |seen| seen.pa.expect("mapped"));
             if view.ram().read::<u8>(pa).expect("memory") & 3 == 3 {
-                self.show(view, pc + 2, true);
+                // Both halves were fetched just now.
+                return self.show(view, pc + 2, true, 2);
             }
         }
+        self.show(view, pc, true, 1);
     }
 
-    fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
-        self.watch.walked(view, va, access, leaf);
+    fn walked(&mut self, view: &View, va: u64, _: Access, leaf: &Leaf) {
+        self.watch.walked(view, va, leaf);
     }
 
     fn accessed(&mut self, view: &View, va: u64, _: u64, access: Access) {
         self.watch.accessed(view, va, access);
-        self.show(view, va, false);
+        let fetch = access == Access::Fetch;
+        self.show(view, va, fetch, u64::from(!fetch));
     }
 
     fn satp_written(&mut self, view: &View, _: Satp, _: Satp) {
@@ -194,6 +203,47 @@ impl Events for Both {
         self.watch.fenced(view, va, asid);
         self.all(view).for_each(|tlb| tlb.fenced(va, asid));
     }
+}
+
+/// Models that are shown what the machine does not remember.
+struct Seldom(TlbWatch);
+
+impl Seldom {
+    fn new(configs: &[&str], harts: usize) -> Seldom {
+        let configs = configs.iter().map(|c| c.parse().expect("valid")).collect();
+        Seldom(TlbWatch::with_configs(configs, harts, false))
+    }
+}
+
+impl Events for Seldom {
+    const MISSES: bool = true;
+    const WALKS: bool = true;
+
+    fn take_wishes(&mut self) -> Wishes {
+        Wishes { forget: self.0.take_gone(), ..Wishes::default() }
+    }
+
+    fn walked(&mut self, view: &View, va: u64, _: Access, leaf: &Leaf) {
+        self.0.walked(view, va, leaf);
+    }
+
+    fn accessed(&mut self, view: &View, va: u64, _: u64, access: Access) {
+        self.0.accessed(view, va, access);
+    }
+
+    fn satp_written(&mut self, view: &View, _: Satp, _: Satp) {
+        self.0.satp_written(view);
+    }
+
+    fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
+        self.0.fenced(view, va, asid);
+    }
+}
+
+/// Everything that is counted but accesses.
+fn tallies(watch: &TlbWatch) -> Vec<(TlbConfig, [TlbTally; 2])> {
+    let bare = |tally| TlbTally { accesses: None, ..tally };
+    watch.tallies().map(|(config, insts, data)| (config, [insts, data].map(bare))).collect()
 }
 
 const CONFIGS: [&str; 12] = [
@@ -212,7 +262,7 @@ const CONFIGS: [&str; 12] = [
 ];
 
 /// Code in several pages that reads and writes pages in disorder, changes `satp` and fences.
-fn thrash(bare: &mut Bare<Both>) {
+fn thrash<E: Events>(bare: &mut Bare<E>) {
     const CODE: u64 = 0x40_0000;
     const DATA: u64 = 0x80_0000;
     let mut tables = BASE + 0x11000;
@@ -310,6 +360,30 @@ fn counts_are_those_of_a_naive_simulation() {
     assert!(found[0] != found[1] && found[0] != found[2] && found[3].1 > found[5].1, "{found:?}");
 }
 
+/// Those of [`CONFIGS`] that need not see every access, alone and all together.
+fn without_lru() -> Vec<Vec<&'static str>> {
+    let all: Vec<_> = CONFIGS.into_iter().filter(|config| !config.contains("lru")).collect();
+    all.iter().map(|config| vec![*config]).chain([all.clone()]).collect()
+}
+
+#[test]
+fn what_the_machine_does_not_remember_is_all_that_the_models_need() {
+    for configs in without_lru() {
+        let config = MachineConfig { max_insns: Some(300_000), ..MachineConfig::default() };
+        let mut every = Bare::with_events(config, Both::new(&configs, 1));
+        thrash(&mut every);
+        assert_eq!(every.run(), Stop::MaxInsns);
+        let expected = tallies(&every.machine.events.watch);
+        for engine in [Engine::Interp, Engine::Jit, Engine::JitAtOnce] {
+            let mut seldom =
+                Bare::with_events(MachineConfig { engine, ..config }, Seldom::new(&configs, 1));
+            thrash(&mut seldom);
+            assert_eq!(seldom.run(), Stop::MaxInsns);
+            assert_eq!(tallies(&seldom.machine.events.0), expected, "{configs:?}, {engine:?}");
+        }
+    }
+}
+
 /// The project's own kernel boots and runs a command: every access of it.
 #[test]
 #[ignore = "needs the guest: cargo xtask test"]
@@ -317,10 +391,12 @@ fn counts_agree_on_a_real_kernel() {
     for harts in [1, 2] {
         let configs = ["64x4,fifo", "16x16,random,asid=off", "32x4,lru"];
         let kernel = guest::kernel("kernel.elf");
-        let events = Both::new(&configs, harts);
-        let guest = guest::run(&kernel, "run=\"echo hi\"", harts, &[], |_| events);
-        assert!(guest.output.contains("hi\n"), "{}", guest.output);
-        let found = guest.machine.events.check();
+        let run = "run=\"echo hi\"";
+        let every = guest::run(&kernel, run, harts, &[], |_| Both::new(&configs, harts));
+        assert!(every.output.contains("hi\n"), "{}", every.output);
+        let found = every.machine.events.check();
         assert!(found.iter().all(|(insts, data)| *insts > 200 && *data > 200), "{found:?}");
+        let seldom = guest::run(&kernel, run, harts, &[], |_| Seldom::new(&configs[..2], harts));
+        assert_eq!(tallies(&seldom.machine.events.0), tallies(&every.machine.events.watch)[..2]);
     }
 }

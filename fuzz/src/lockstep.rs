@@ -1,5 +1,6 @@
 //! The engines side by side.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use emu::bus::{Bus, BusConfig};
@@ -15,6 +16,7 @@ use isa::csr;
 
 use crate::case::Case;
 use crate::layout::*;
+use crate::modelled::Modelled;
 use crate::watcher::{Told, Watcher, goes_on};
 
 /// Memory of the machine.
@@ -39,19 +41,24 @@ impl HostConsole for TurnByTurn {
 /// An observer of which all that it was told can be compared.
 trait Watch: Events + Default {
     /// What it was told.
-    fn told(&self) -> &Told;
+    fn told(&self) -> Cow<'_, Told>;
 }
 
 impl Watch for NoEvents {
-    fn told(&self) -> &Told {
-        const NOTHING: &Told = &Told::NOTHING;
-        NOTHING
+    fn told(&self) -> Cow<'_, Told> {
+        Cow::Owned(Told::default())
     }
 }
 
 impl<const WALKS: bool> Watch for Watcher<WALKS> {
-    fn told(&self) -> &Told {
-        &self.told
+    fn told(&self) -> Cow<'_, Told> {
+        Cow::Borrowed(&self.told)
+    }
+}
+
+impl<const EVERY: bool> Watch for Modelled<EVERY> {
+    fn told(&self) -> Cow<'_, Told> {
+        Cow::Owned(Told::of(self.counts()))
     }
 }
 
@@ -143,7 +150,12 @@ fn name<E: Events>(machine: &Machine<E>, at: usize) -> String {
     }
 }
 
-fn compare<E: Watch>(a: &Machine<E>, b: &Machine<E>, harts: usize, memory: u64) -> Option<String> {
+fn compare<A: Watch, B: Watch>(
+    a: &Machine<A>,
+    b: &Machine<B>,
+    harts: usize,
+    memory: u64,
+) -> Option<String> {
     if a.events.told() != b.events.told() {
         return Some(format!("told: {:#?} and {:#?}", a.events.told(), b.events.told()));
     }
@@ -160,7 +172,7 @@ fn compare<E: Watch>(a: &Machine<E>, b: &Machine<E>, harts: usize, memory: u64) 
             return Some(format!("hart {hart}: {what}: {ours:#x} and {theirs:#x}"));
         }
     }
-    let [ours, theirs] = [a, b].map(|machine| machine.sys.bus.ram.bytes(RAM, memory));
+    let [ours, theirs] = [&a.sys, &b.sys].map(|sys| sys.bus.ram.bytes(RAM, memory));
     let (ours, theirs) = (ours?, theirs?);
     if ours == theirs {
         return None;
@@ -170,19 +182,21 @@ fn compare<E: Watch>(a: &Machine<E>, b: &Machine<E>, harts: usize, memory: u64) 
 }
 
 /// Runs a case on the interpreter and on these engines; the first difference, if there is one. Of
-/// three seeds, one runs with an observer, and one with one of walks.
+/// four seeds, one runs with an observer, one with one of walks, and one with modelled TLBs.
 pub fn run(case: &Case, engines: &[Engine]) -> Option<Difference> {
-    match case.seed / 3 % 3 {
-        0 => run_watched::<NoEvents>(case, engines),
-        1 => run_watched::<Watcher<false>>(case, engines),
-        _ => run_watched::<Watcher<true>>(case, engines),
+    match case.seed / 3 % 4 {
+        0 => run_watched::<NoEvents, NoEvents>(case, engines),
+        1 => run_watched::<Watcher<false>, Watcher<false>>(case, engines),
+        2 => run_watched::<Watcher<true>, Watcher<true>>(case, engines),
+        _ => run_watched::<Modelled<true>, Modelled<false>>(case, engines),
     }
 }
 
-fn run_watched<E: Watch>(case: &Case, engines: &[Engine]) -> Option<Difference> {
-    let mut expected = machine::<E>(case, Engine::Interp);
+/// `A` watches the interpreter, `B` the others.
+fn run_watched<A: Watch, B: Watch>(case: &Case, engines: &[Engine]) -> Option<Difference> {
+    let mut expected = machine::<A>(case, Engine::Interp);
     let mut others: Vec<_> =
-        engines.iter().map(|engine| (*engine, machine::<E>(case, *engine))).collect();
+        engines.iter().map(|engine| (*engine, machine::<B>(case, *engine))).collect();
     // Traps that lead to themselves are no instructions: it may never end.
     let mut barren = 0;
     for turn in 1.. {

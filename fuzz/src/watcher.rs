@@ -26,8 +26,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// Nothing.
-    pub const NOTHING: Told = Told { sum: 0, count: 0, latest: Vec::new() };
+    /// These.
+    pub fn of(latest: Vec<String>) -> Told {
+        Told { latest, ..Told::default() }
+    }
 }
 
 /// An observer that wants to know of stores to pages that it chooses, of fences, returns, hints and

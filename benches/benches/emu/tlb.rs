@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use emu::trace::tlb_model::{TlbModel, Translation};
+use emu::trace::tlb_model::{Numbers, TlbModel, Translation};
 
 /// Accesses of a round.
 const ACCESSES: u64 = 1000;
@@ -15,13 +15,14 @@ pub fn model(criterion: &mut Criterion) {
     for policy in ["fifo", "random", "lru"] {
         for (title, pages) in [("hit", 32), ("miss", 4096)] {
             let config = format!("64x4,{policy}").parse().expect("a configuration");
-            let mut model = TlbModel::new(config);
+            let (mut model, mut numbers) = (TlbModel::new(config), Numbers::default());
             group.bench_function(format!("{policy}, {title}"), |bencher| {
                 bencher.iter(|| {
                     for access in 0..ACCESSES {
                         let vpn = access % pages;
                         let walked = Translation { vpn, asid: 0, level: 0, pte: vpn << 10 | 0xcf };
-                        black_box(model.access(walked));
+                        let number = numbers.of(&walked, model.is_tagged());
+                        black_box(model.access(walked, number));
                     }
                 });
             });

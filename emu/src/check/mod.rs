@@ -201,7 +201,8 @@ impl Checker {
 
     /// Which stores the checkers want to be told of, and whether the machine is to stop.
     pub fn take_wishes(&mut self) -> Wishes {
-        Wishes { pages: self.mirror.take_watched(), stop: std::mem::take(&mut self.stop) }
+        let (pages, stop) = (self.mirror.take_watched(), std::mem::take(&mut self.stop));
+        Wishes { pages, stop, ..Wishes::default() }
     }
 
     fn pid(&self, view: &View) -> Option<i32> {

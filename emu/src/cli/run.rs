@@ -55,6 +55,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         Some(tracer) => {
             let (tlb, checker) = (watch::tlb(args), watch::checker(args, &kernel));
             let every = watch::needs_every_access(args);
+            if every && args.trace.tlb.is_some_and(|tlb| tlb.needs_every_access()) {
+                eprintln!("emu: an lru TLB has to see every access: fifo and random run faster");
+            }
             match (every, checker.is_some()) {
                 (true, _) => run.watched_by(Observer::<true, true> { tracer, tlb, checker }),
                 (false, true) => run.watched_by(Observer::<false, true> { tracer, tlb, checker }),

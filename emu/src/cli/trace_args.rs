@@ -27,8 +27,8 @@ pub struct TraceArgs {
     #[arg(long, value_name = "DIR")]
     pub symbols: Vec<PathBuf>,
 
-    /// Model a TLB: ENTRIESxWAYS[,fifo|random|lru][,asid=on|off], such as 64x4,lru. Entries that
-    /// are used although the table has changed are reported, as by --check=tlb.
+    /// Model a TLB: ENTRIESxWAYS[,fifo|random|lru][,asid=on|off], such as 64x4. Entries that are
+    /// used although the table has changed are reported, as by --check=tlb. lru is slow.
     #[arg(long, value_name = "SPEC")]
     pub tlb: Option<TlbConfig>,
 

@@ -39,7 +39,7 @@ pub fn tracer(args: &Args, kernel: &Path, beside: bool) -> Result<Option<Tracer>
 /// Whether every instruction and every access has to be looked at.
 pub fn needs_every_access(args: &Args) -> bool {
     let insn = args.trace.trace.and_then(|traced| traced.0).is_some_and(|kinds| kinds.insn);
-    insn || wants_tlb(args)
+    insn || wants_tlb(args) && args.trace.tlb.unwrap_or_default().needs_every_access()
 }
 
 fn wants_tlb(args: &Args) -> bool {
@@ -50,7 +50,7 @@ fn wants_tlb(args: &Args) -> bool {
 /// The modelled TLBs that the command line asks for.
 pub fn tlb(args: &Args) -> Option<TlbWatch> {
     let config = args.trace.tlb.unwrap_or_default();
-    wants_tlb(args).then(|| TlbWatch::new(config, args.smp))
+    wants_tlb(args).then(|| TlbWatch::new(config, args.smp, needs_every_access(args)))
 }
 
 /// The checkers that the command line asks for.

@@ -4,6 +4,7 @@
 //! parcels of 16 bits: an instruction whose second half cannot be fetched faults with the address
 //! of that half.
 
+use isa::paging::Mode;
 use isa::{Inst, decode};
 
 use super::Cpu;
@@ -12,7 +13,7 @@ use crate::events::Events;
 use crate::hart::{Refused, Trap, Wants};
 use crate::inspect::Hit;
 use crate::mem::PAGE_SIZE;
-use crate::mmu::{Access, Reason};
+use crate::mmu::{Access, Reason, walk};
 
 impl<E: Events> Cpu<'_, E> {
     /// The block at `pc`, no longer than the budget, which is not zero. If there is none the trap
@@ -107,6 +108,7 @@ impl<E: Events> Cpu<'_, E> {
             return Err(self.refuse(va, Access::Fetch, Reason::NoDevice));
         }
         let whole = pmp.allows(pa - offset, PAGE_SIZE, Access::Fetch, privilege);
+        self.tell_access(va, pa, Access::Fetch);
         if whole {
             self.derive(va, level, true);
             self.hart.ctx.space.fill_fetch(va, pa);
@@ -132,12 +134,24 @@ impl<E: Events> Cpu<'_, E> {
 
     /// The bits of the instruction at `pc`, which was just fetched: for `mtval`.
     pub(crate) fn bits_at(&mut self, pc: u64) -> u64 {
-        let Ok((pa, _)) = self.fetch_address(pc) else { return 0 };
-        let low = self.parcel(pa);
+        let low = self.parcel_at(pc);
         if low & 3 != 3 {
             return low.into();
         }
-        let Ok((second, _)) = self.fetch_address(pc.wrapping_add(2)) else { return low.into() };
-        (low | self.parcel(second) << 16).into()
+        (low | self.parcel_at(pc.wrapping_add(2)) << 16).into()
+    }
+
+    /// Bits at a virtual address that was just fetched from: nobody is told of it again.
+    fn parcel_at(&mut self, va: u64) -> u32 {
+        let regime = self.hart.regime(true);
+        let pa = match self.hart.ctx.space.fetch(va) {
+            Some(page) => Some(page + va % PAGE_SIZE),
+            None if regime.satp.mode == Mode::Bare => Some(va),
+            None => {
+                let (ram, pmp) = (&mut self.sys.bus.ram, &self.hart.csr.pmp);
+                walk(ram, pmp, &regime, va, Access::Fetch).ok().map(|leaf| leaf.pa)
+            }
+        };
+        pa.map_or(0, |pa| self.parcel(pa))
     }
 }

@@ -139,9 +139,7 @@ impl<E: Events> Cpu<'_, E> {
         if !whole && !self.hart.csr.pmp.allows(pa, length, access, privilege) {
             return Err(self.refuse(va, access, Reason::Pmp));
         }
-        if E::ACCESSES {
-            self.events.accessed(&View { hart: self.hart, sys: self.sys }, va, pa, access);
-        }
+        self.tell_access(va, pa, access);
         if E::ACCESSES || self.watched(va, length, access) {
             return Ok(pa);
         }
@@ -155,6 +153,14 @@ impl<E: Events> Cpu<'_, E> {
             }
         }
         Ok(pa)
+    }
+
+    /// An access is allowed that was not known to be.
+    pub(super) fn tell_access(&mut self, va: u64, pa: u64, access: Access) {
+        if E::ACCESSES || E::MISSES {
+            self.events.accessed(&View { hart: self.hart, sys: self.sys }, va, pa, access);
+            self.heed();
+        }
     }
 
     /// Whether a debugger watches something in the page of `va`; if it is this access that it is

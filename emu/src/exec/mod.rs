@@ -94,10 +94,11 @@ impl<E: Events> Cpu<'_, E> {
     /// Does what the observer wants after an event.
     #[inline]
     pub(crate) fn heed(&mut self) {
-        if !E::STORES {
+        if !E::STORES && !E::MISSES {
             return;
         }
         let wishes = self.events.take_wishes();
+        wishes.forget.into_iter().for_each(|what| self.hart.forget(what));
         for (pa, watched) in wishes.pages {
             self.sys.bus.ram.set_watched(pa, watched);
             if watched {

@@ -6,8 +6,9 @@ use isa::csr::{envcfg, mstatus};
 use isa::paging::Satp;
 use isa::{Priv, csr};
 
+use crate::events::Forget;
 use crate::exec::code::{Jumps, Scratch};
-use crate::mmu::{Access, Fault, Key, Pmp, Reason, Regime, Space, Spaces, Tables};
+use crate::mmu::{Access, Fault, Key, Pmp, Range, Reason, Regime, Space, Spaces, Tables};
 
 /// Where writes to `x0` go: instructions are decoded so that they never name `x0` as destination.
 pub const SINK: u8 = 32;
@@ -343,6 +344,17 @@ impl Hart {
     /// Makes every cached jump target invalid.
     pub(crate) fn forget_jumps(&mut self) {
         self.spaces.forget_jumps([&mut self.ctx.space, &mut self.ctx.twin]);
+    }
+
+    /// Forgets what an observer wants it to.
+    pub(crate) fn forget(&mut self, what: Forget) {
+        match what {
+            Forget::All => self.flush_translations(),
+            Forget::Page { va, shift, fetch } => {
+                let range = Range::everywhere(va, shift, fetch);
+                self.spaces.forget([&mut self.ctx.space, &mut self.ctx.twin], &range);
+            }
+        }
     }
 
     /// Forgets all cached translations of this hart.

@@ -15,7 +15,7 @@ use isa::{Priv, csr};
 use serde::{Deserialize, Serialize};
 
 pub use pmp::Pmp;
-pub use tables::Tables;
+pub use tables::{Range, Tables};
 pub use tlb::{Key, Space, Spaces};
 pub use walk::{Leaf, walk, walk_from};
 

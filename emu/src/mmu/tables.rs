@@ -50,6 +50,11 @@ pub struct Range {
 }
 
 impl Range {
+    /// 2^`shift` bytes at `va` in all address spaces.
+    pub fn everywhere(va: u64, shift: u32, fetched: bool) -> Range {
+        Range { root: ANY, va, shift: shift.min(VA_BITS), fetched }
+    }
+
     /// The single page that it is, as far as the bits that matter go.
     pub fn page(&self) -> Option<u64> {
         (self.shift == PAGE_SHIFT).then_some(self.va)

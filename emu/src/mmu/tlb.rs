@@ -164,6 +164,8 @@ pub struct Space {
     vain: u8,
     /// Which places of `read` and `write` were filled since the last flush.
     filled: [u64; ENTRIES / 64],
+    /// Anything was filled since the last flush.
+    used: bool,
 }
 
 impl Space {
@@ -182,20 +184,27 @@ impl Space {
             marks: [0; MARKS / 64],
             vain: 0,
             filled: [0; ENTRIES / 64],
+            used: false,
         })
+    }
+
+    /// The place of `va` in `read` and `write`, which is about to be filled.
+    fn fill(&mut self, va: u64) -> usize {
+        let at = index(va);
+        self.filled[at / 64] |= 1 << (at % 64);
+        self.used = true;
+        at
     }
 
     /// Lets loads of the page of `va` go to the host address `host` directly.
     pub fn fill_read(&mut self, va: u64, host: u64) {
-        let at = index(va);
-        self.filled[at / 64] |= 1 << (at % 64);
+        let at = self.fill(va);
         self.read[at] = Entry { tag: page(va), host: page(host) };
     }
 
     /// Lets stores to the page of `va` go to the host address `host` directly.
     pub fn fill_write(&mut self, va: u64, host: u64) {
-        let at = index(va);
-        self.filled[at / 64] |= 1 << (at % 64);
+        let at = self.fill(va);
         self.write[at] = Entry { tag: page(va), host: page(host) };
         self.written[at] = host_number(host);
         self.mark(host_number(host));
@@ -220,6 +229,7 @@ impl Space {
     /// Remembers the physical page of a virtual page, for fetches.
     pub fn fill_fetch(&mut self, va: u64, pa: u64) {
         put(&mut self.fetch, va, pa);
+        self.used = true;
     }
 
     /// The physical page of a virtual page that needs attention, for a store.
@@ -231,6 +241,7 @@ impl Space {
     /// Remembers the physical page of a virtual page that may be stored to with attention.
     pub fn fill_guarded(&mut self, va: u64, pa: u64) {
         put(&mut self.guarded, va, pa);
+        self.used = true;
     }
 
     /// The last-level page table in which walks for `va` end.
@@ -243,6 +254,7 @@ impl Space {
     /// Remembers the page table in which walks for `va` end, at level 0.
     pub fn fill_table(&mut self, va: u64, pa: u64) {
         self.tables[(va >> TABLE_SHIFT) as usize % TABLE_ENTRIES] = [va >> TABLE_SHIFT, page(pa)];
+        self.used = true;
     }
 
     /// Calls `f` with all places that may be filled.
@@ -257,6 +269,9 @@ impl Space {
     }
 
     fn flush(&mut self) {
+        if !std::mem::take(&mut self.used) {
+            return;
+        }
         self.each_filled(|space, at| {
             space.read[at] = Entry::none(at);
             space.write[at] = Entry::none(at);
@@ -272,6 +287,22 @@ impl Space {
 
     /// Drops the translations of some addresses.
     fn drop_range(&mut self, range: &Range) {
+        self.drop_data(range);
+        if range.fetched {
+            self.drop_fetches(range);
+        }
+        // A single page is what a PTE of such a table maps: where the table is does not change.
+        if range.page().is_none() {
+            for table in &mut self.tables {
+                if range.contains(table[0] << TABLE_SHIFT) {
+                    table[0] = NO_PAGE;
+                }
+            }
+        }
+    }
+
+    /// Drops what loads and stores of some addresses need.
+    fn drop_data(&mut self, range: &Range) {
         let drop = |space: &mut Space, at: usize| {
             for entry in [&mut space.read[at], &mut space.write[at]] {
                 if range.contains(entry.tag) {
@@ -284,23 +315,18 @@ impl Space {
             None => self.each_filled(drop),
         }
         self.memos.forget(range.page(), |memo| range.contains(memo.page));
-        if range.fetched {
-            self.fetch
-                .iter_mut()
-                .filter(|page| range.contains(page[0]))
-                .for_each(|p| p[0] = NO_PAGE);
-        }
         for page in &mut self.guarded {
             if range.contains(page[0]) {
                 page[0] = NO_PAGE;
             }
         }
-        // A single page is what a PTE of such a table maps: where the table is does not change.
-        if range.page().is_none() {
-            for table in &mut self.tables {
-                if range.contains(table[0] << TABLE_SHIFT) {
-                    table[0] = NO_PAGE;
-                }
+    }
+
+    /// Drops what fetches from some addresses need.
+    fn drop_fetches(&mut self, range: &Range) {
+        for page in &mut self.fetch {
+            if range.contains(page[0]) {
+                page[0] = NO_PAGE;
             }
         }
     }
@@ -416,6 +442,21 @@ impl Spaces {
         for space in near.into_iter().chain(&mut self.others) {
             self.generation += 1;
             space.generation = self.generation;
+        }
+    }
+
+    /// Forgets the translations of some addresses in all spaces, either those for fetches or the
+    /// others.
+    pub fn forget(&mut self, [current, twin]: Near<'_>, range: &Range) {
+        let spaces = [&mut *current, &mut *twin].into_iter().chain(&mut self.others);
+        for space in spaces.filter(|space| space.used) {
+            match range.fetched {
+                true => space.drop_fetches(range),
+                false => space.drop_data(range),
+            }
+        }
+        if range.fetched {
+            self.forget_jumps([current, twin]);
         }
     }
 

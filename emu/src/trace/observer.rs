@@ -39,9 +39,9 @@ impl Watch for crate::events::NoEvents {
 }
 
 /// Everything that was asked for. `EVERY`: every instruction and every access is looked at, which
-/// makes the run slow; the TLB needs it. `CHECK`: for the checkers, walks and stores to some pages
-/// are looked at.
-pub struct Observer<const EVERY: bool, const CHECK: bool = false> {
+/// makes the run slow; an LRU TLB needs it. `CLOSE`: for TLBs and the checkers, walks and stores to
+/// some pages are looked at.
+pub struct Observer<const EVERY: bool, const CLOSE: bool = false> {
     /// The tracer.
     pub tracer: Tracer,
     /// The modelled TLBs.
@@ -50,10 +50,10 @@ pub struct Observer<const EVERY: bool, const CHECK: bool = false> {
     pub checker: Option<Checker>,
 }
 
-impl<const EVERY: bool, const CHECK: bool> Observer<EVERY, CHECK> {
+impl<const EVERY: bool, const CLOSE: bool> Observer<EVERY, CLOSE> {
     /// Lets the checkers look at an event, and reports what they find.
     fn check(&mut self, view: &View, look: impl FnOnce(&mut Checker)) {
-        if CHECK && let Some(checker) = &mut self.checker {
+        if CLOSE && let Some(checker) = &mut self.checker {
             look(checker);
             for finding in checker.take_findings() {
                 self.tracer.found(view, finding.check, finding.message);
@@ -62,7 +62,7 @@ impl<const EVERY: bool, const CHECK: bool> Observer<EVERY, CHECK> {
     }
 }
 
-impl<const EVERY: bool, const CHECK: bool> Watch for Observer<EVERY, CHECK> {
+impl<const EVERY: bool, const CLOSE: bool> Watch for Observer<EVERY, CLOSE> {
     fn restarted(&mut self) {
         self.tracer.restarted();
         self.tlb.iter_mut().for_each(TlbWatch::restarted);
@@ -97,12 +97,13 @@ impl<const EVERY: bool, const CHECK: bool> Watch for Observer<EVERY, CHECK> {
     }
 }
 
-impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
+impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
     const INSNS: bool = EVERY;
     const ACCESSES: bool = EVERY;
-    const WALKS: bool = EVERY || CHECK;
-    const STORES: bool = CHECK;
-    const FENCES: bool = EVERY || CHECK;
+    const MISSES: bool = EVERY || CLOSE;
+    const WALKS: bool = EVERY || CLOSE;
+    const STORES: bool = CLOSE;
+    const FENCES: bool = EVERY || CLOSE;
     const PROBES: bool = true;
 
     fn probes(&self) -> Vec<u64> {
@@ -123,7 +124,8 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
         if wishes.stop {
             self.tracer.hand_over();
         }
-        wishes
+        let forget = self.tlb.as_mut().map(TlbWatch::take_gone).unwrap_or_default();
+        Wishes { forget, ..wishes }
     }
 
     fn stored(&mut self, view: &View, va: u64, pa: u64, length: u64) {
@@ -161,22 +163,25 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
 
     fn inst_executed(&mut self, view: &View, pc: u64, inst: &Inst) {
         self.tracer.inst_executed(view, pc, inst);
-        if EVERY && let Some(tlb) = &mut self.tlb {
-            for miss in tlb.executed(view, pc).iter().flatten() {
-                self.tracer.missed(view, miss);
-            }
+        if EVERY
+            && let Some(tlb) = &mut self.tlb
+            && let Some(miss) = tlb.executed(view, pc)
+        {
+            self.tracer.missed(view, &miss);
         }
     }
 
     fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
-        if EVERY && let Some(tlb) = &mut self.tlb {
-            tlb.walked(view, va, access, leaf);
+        if Self::MISSES
+            && let Some(tlb) = &mut self.tlb
+        {
+            tlb.walked(view, va, leaf);
         }
         self.check(view, |checker| checker.walked(view, va, access, leaf));
     }
 
     fn accessed(&mut self, view: &View, va: u64, _pa: u64, access: Access) {
-        if EVERY
+        if Self::MISSES
             && let Some(tlb) = &mut self.tlb
             && let Some(miss) = tlb.accessed(view, va, access)
         {
@@ -185,7 +190,9 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     }
 
     fn satp_written(&mut self, view: &View, _old: Satp, new: Satp) {
-        if EVERY && let Some(tlb) = &mut self.tlb {
+        if Self::MISSES
+            && let Some(tlb) = &mut self.tlb
+        {
             let entries = tlb.satp_written(view);
             self.tracer.flushed(view, entries, MissCause::SatpWrite);
         }
@@ -193,7 +200,9 @@ impl<const EVERY: bool, const CHECK: bool> Events for Observer<EVERY, CHECK> {
     }
 
     fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
-        if EVERY && let Some(tlb) = &mut self.tlb {
+        if Self::MISSES
+            && let Some(tlb) = &mut self.tlb
+        {
             let entries = tlb.fenced(view, va, asid);
             self.tracer.flushed(view, entries, MissCause::SfenceVma);
         }

@@ -207,27 +207,21 @@ impl Summary {
         writeln!(text, "\nModelled TLBs: misses by size, the one that was asked for first")?;
         writeln!(
             text,
-            "  {:<24} {:<5} {:>12} {:>9} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}",
-            "tlb",
-            "side",
-            "accesses",
-            "misses",
-            "share",
-            "cold",
-            "capacity",
-            "satp",
-            "sfence",
-            "evictions"
+            "  {:<24} {:<5} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9}  of accesses",
+            "tlb", "side", "misses", "/1000 in.", "cold", "capacity", "satp", "sfence", "evictions"
         )?;
         for (config, insts, data) in &self.tlbs {
             for (side, tally) in [("insts", insts), ("data", data)] {
                 let misses = tally.misses();
+                let share = tally.accesses.map_or_else(
+                    || "-".to_owned(),
+                    |accesses| format!("{} of {accesses}", percent(misses, accesses)),
+                );
                 writeln!(
                     text,
-                    "  {config:<24} {side:<5} {:>12} {misses:>9} {:>7} {:>8} {:>8} {:>8} {:>8} \
-                     {:>9}",
-                    tally.accesses,
-                    percent(misses, tally.accesses),
+                    "  {config:<24} {side:<5} {misses:>9} {:>9.3} {:>8} {:>8} {:>8} {:>8} {:>9}  \
+                     {share}",
+                    misses as f64 * 1000.0 / self.total_insns.max(1) as f64,
                     tally.cold,
                     tally.capacity,
                     tally.satp_write,

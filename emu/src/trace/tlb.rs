@@ -3,8 +3,8 @@
 //!
 //! What counts as an access, so that counts can be compared with any other simulation:
 //!
-//! * instruction side: every instruction that is about to be executed looks its page up, and the
-//!   page of its second half as well if it lies in two;
+//! * instruction side: every instruction that is fetched looks its page up, and the page of its
+//!   second half as well if it lies in two (accesses are counted when it is about to be executed);
 //! * data side: every load and every store that translation allows looks its page up, both pages
 //!   if it crosses; an atomic operation is one store, `lr` a load, `sc` with a reservation a store;
 //! * an access that is refused is none, neither is one that is not translated (M-mode, bare
@@ -12,13 +12,17 @@
 //!
 //! An access to the same page as the one before on that side, with nothing in between, is a hit
 //! that changes nothing under any policy. Only the others are shown to the models.
+//!
+//! Under FIFO and random replacement no hit changes anything. There the machine may run at full
+//! speed and tell only what it does not remember, if it remembers no page that any of the models
+//! has dropped ([`TlbWatch::take_gone`]): then misses are exact, and accesses are not counted.
 
-use isa::paging::{Mode, PAGE_SHIFT};
+use isa::paging::{LEVEL_BITS, Mode, PAGE_SHIFT};
 
 use super::peek;
 use super::record::{MissCause, TlbTally};
-use super::tlb_model::{Lookup, TlbConfig, TlbModel, Translation};
-use crate::events::View;
+use super::tlb_model::{Lookup, Numbers, TlbConfig, TlbModel, Translation};
+use crate::events::{Forget, View};
 use crate::mmu::{Access, Leaf};
 
 /// Sizes that are modelled beside the one that was asked for, entries.
@@ -38,6 +42,8 @@ pub struct Miss {
 /// One side of one hart: a TLB of every size.
 struct Side {
     models: Vec<TlbModel>,
+    /// Numbers of pages, where address spaces are not told apart and where they are.
+    numbers: [Numbers; 2],
     /// The page of the last access, if nothing was flushed since.
     last: Option<u64>,
 }
@@ -55,6 +61,10 @@ pub struct TlbWatch {
     data: Half,
     /// The leaf of the access that follows, on the hart that runs.
     leaf: Option<Translation>,
+    /// Every access is seen.
+    every: bool,
+    /// What the models dropped, if not.
+    gone: Vec<Forget>,
 }
 
 impl TlbWatch {
@@ -78,24 +88,35 @@ impl TlbWatch {
 impl Half {
     fn new(configs: &[TlbConfig], harts: usize) -> Half {
         let models = || configs.iter().map(|config| TlbModel::new(*config)).collect();
-        let harts = (0..harts).map(|_| Side { models: models(), last: None }).collect();
+        let side = |_| Side { models: models(), numbers: Default::default(), last: None };
+        let harts = (0..harts).map(side).collect();
         Half { harts, tallies: vec![TlbTally::default(); configs.len()] }
     }
 
-    /// Whether this access is shown to the models.
+    /// Whether an access is shown to the models.
     fn is_new(&mut self, hart: usize, vpn: u64) -> bool {
-        self.tallies[0].accesses += 1;
         self.harts[hart].last.replace(vpn) != Some(vpn)
     }
 
-    /// Shows an access to the models; tells why the first one missed, if it did.
-    fn access(&mut self, hart: usize, walked: Translation) -> Option<MissCause> {
+    /// Shows an access to the models; tells why the first one missed, if it did. `dropped` is
+    /// called with what had to give way in any of them.
+    fn access(
+        &mut self,
+        hart: usize,
+        walked: Translation,
+        mut dropped: impl FnMut(Translation),
+    ) -> Option<MissCause> {
         let mut first = None;
-        for (n, model) in self.harts[hart].models.iter_mut().enumerate() {
-            let Lookup::Miss { cause, evicted } = model.access(walked) else { continue };
+        let Side { models, numbers, .. } = &mut self.harts[hart];
+        let mut number = [None; 2];
+        for (n, model) in models.iter_mut().enumerate() {
+            let kind = usize::from(model.is_tagged());
+            let number = number[kind].get_or_insert_with(|| numbers[kind].of(&walked, kind == 1));
+            let Lookup::Miss { cause, evicted } = model.access(walked, *number) else { continue };
             let tally = &mut self.tallies[n];
             tally.miss(cause);
             tally.evictions += u64::from(evicted.is_some());
+            evicted.into_iter().for_each(&mut dropped);
             if n == 0 {
                 first = Some(cause);
             }
@@ -123,7 +144,8 @@ impl Half {
 
 impl TlbWatch {
     /// TLBs like `config` for that many harts, and others of the same kind in several sizes.
-    pub fn new(config: TlbConfig, harts: usize) -> TlbWatch {
+    /// `every`: they are shown every access, which LRU needs.
+    pub fn new(config: TlbConfig, harts: usize, every: bool) -> TlbWatch {
         let other =
             |entries: usize| TlbConfig { entries, ways: config.ways.min(entries), ..config };
         let sizes = SIZES.iter().filter(|entries| **entries != config.entries);
@@ -133,13 +155,19 @@ impl TlbWatch {
             true => TlbConfig { entries: *entries, ways: *entries, ..config },
             false => other(*entries),
         });
-        TlbWatch::with_configs(std::iter::once(config).chain(others).collect(), harts)
+        let configs = std::iter::once(config).chain(others).collect();
+        TlbWatch::with_configs(configs, harts, every)
     }
 
     /// Exactly these TLBs; the first one is that whose misses are reported one by one.
-    pub fn with_configs(configs: Vec<TlbConfig>, harts: usize) -> TlbWatch {
+    pub fn with_configs(configs: Vec<TlbConfig>, harts: usize, every: bool) -> TlbWatch {
         let (insts, data) = (Half::new(&configs, harts), Half::new(&configs, harts));
-        TlbWatch { configs, insts, data, leaf: None }
+        TlbWatch { configs, insts, data, leaf: None, every, gone: Vec::new() }
+    }
+
+    /// What the hart that runs must not remember any longer.
+    pub fn take_gone(&mut self) -> Vec<Forget> {
+        std::mem::take(&mut self.gone)
     }
 
     /// The machine is reset: the TLBs are empty, the counts go on.
@@ -159,53 +187,78 @@ impl TlbWatch {
         configs.map(move |(n, config)| (*config, with(&self.insts, n), with(&self.data, n)))
     }
 
-    /// The hart is about to execute the instruction at `pc`.
-    pub fn executed(&mut self, view: &View, pc: u64) -> [Option<Miss>; 2] {
-        let crosses = pc & 0xfff == 0xffe && is_long(view, pc);
-        [self.fetched(view, pc), crosses.then(|| self.fetched(view, pc + 2)).flatten()]
-    }
-
-    fn fetched(&mut self, view: &View, va: u64) -> Option<Miss> {
+    /// The hart is about to execute the instruction at `pc`. Only if every access is seen.
+    pub fn executed(&mut self, view: &View, pc: u64) -> Option<Miss> {
         if !is_translated(view, true) {
             return None;
         }
-        if !self.insts.is_new(view.hart.id, va >> PAGE_SHIFT) {
+        let crosses = pc & 0xfff == 0xffe && is_long(view, pc);
+        *self.insts.tallies[0].accesses.get_or_insert_default() += 1 + u64::from(crosses);
+        // What lies in two pages is fetched anew each time.
+        if crosses || !self.insts.is_new(view.hart.id, pc >> PAGE_SHIFT) {
             return None;
         }
         let satp = view.hart.csr.satp;
-        let seen = peek::look(view.ram(), satp.bits(), va)?;
-        let walked = translation(va, satp.asid, seen.level as u8, seen.pte);
-        let cause = self.insts.access(view.hart.id, walked)?;
-        Some(Miss { access: Access::Fetch, va, cause })
+        let seen = peek::look(view.ram(), satp.bits(), pc)?;
+        let walked = translation(pc, satp.asid, seen.level as u8, seen.pte);
+        self.looked_up(view, pc, Access::Fetch, walked)
     }
 
-    /// The page tables allow an access; if it is to data, it follows.
-    pub fn walked(&mut self, view: &View, va: u64, access: Access, leaf: &Leaf) {
-        if access != Access::Fetch {
-            self.leaf = Some(translation(va, view.hart.csr.satp.asid, leaf.level, leaf.pte.0));
-        }
+    /// The page tables allow an access, which follows unless something else forbids it.
+    pub fn walked(&mut self, view: &View, va: u64, leaf: &Leaf) {
+        self.leaf = Some(translation(va, view.hart.csr.satp.asid, leaf.level, leaf.pte.0));
     }
 
-    /// A load or store was allowed.
+    /// An access is allowed. Instructions are counted when they are executed.
     pub fn accessed(&mut self, view: &View, va: u64, access: Access) -> Option<Miss> {
-        let walked = self.leaf.take().filter(|_| is_translated(view, false))?;
-        if !self.data.is_new(view.hart.id, va >> PAGE_SHIFT) {
+        let fetch = access == Access::Fetch;
+        let walked = self.leaf.take().filter(|_| is_translated(view, fetch))?;
+        let half = if fetch { &mut self.insts } else { &mut self.data };
+        if self.every && !fetch {
+            *half.tallies[0].accesses.get_or_insert_default() += 1;
+        }
+        if !half.is_new(view.hart.id, va >> PAGE_SHIFT) {
             return None;
         }
-        let cause = self.data.access(view.hart.id, walked)?;
+        self.looked_up(view, va, access, walked)
+    }
+
+    fn looked_up(
+        &mut self,
+        view: &View,
+        va: u64,
+        access: Access,
+        walked: Translation,
+    ) -> Option<Miss> {
+        let fetch = access == Access::Fetch;
+        let half = if fetch { &mut self.insts } else { &mut self.data };
+        let (gone, every) = (&mut self.gone, self.every);
+        let cause = half.access(view.hart.id, walked, |Translation { vpn, level, .. }| {
+            if !every {
+                let shift = PAGE_SHIFT + LEVEL_BITS * u32::from(level);
+                gone.push(Forget::Page { va: vpn << PAGE_SHIFT, shift, fetch });
+            }
+        })?;
         Some(Miss { access, va, cause })
     }
 
     /// `satp` was written; returns how many entries went.
     pub fn satp_written(&mut self, view: &View) -> u32 {
-        let flush = |model: &mut TlbModel| model.satp_written();
-        self.insts.flush(view.hart.id, flush) + self.data.flush(view.hart.id, flush)
+        let tagged = self.configs.iter().all(|config| config.asid);
+        self.flush(view, |model| model.satp_written(), tagged)
     }
 
     /// `sfence.vma` was executed; returns how many entries went.
     pub fn fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) -> u32 {
-        let flush = |model: &mut TlbModel| model.sfence_vma(va, asid);
-        self.insts.flush(view.hart.id, flush) + self.data.flush(view.hart.id, flush)
+        self.flush(view, |model| model.sfence_vma(va, asid), false)
+    }
+
+    /// `harmless`: no entry can go.
+    fn flush(&mut self, view: &View, flush: impl Fn(&mut TlbModel) -> u32, harmless: bool) -> u32 {
+        if !self.every && !harmless {
+            self.gone.push(Forget::All);
+        }
+        self.insts.flush(view.hart.id, &flush) + self.data.flush(view.hart.id, &flush)
     }
 }
 

@@ -6,13 +6,13 @@
 //! agrees with the table in memory.
 //!
 //! The engine's fast TLB is kept a subset of the model: what the model drops, the engine drops
-//! ([`Lookup::evicted`]). Then an access that hits in the engine would hit in the model, which for
+//! ([`Lookup::Miss`]). Then an access that hits in the engine would hit in the model, which for
 //! FIFO and random replacement changes nothing in it, and the model needs to be asked only on the
 //! engine's misses. LRU must see every access.
 
-use std::collections::HashMap;
 use std::str::FromStr;
 
+use super::quick::QuickMap;
 use super::record::MissCause;
 
 /// What gives way when a set is full.
@@ -37,6 +37,13 @@ pub struct TlbConfig {
     pub policy: Policy,
     /// Whether entries are tagged with their ASID; without, a `satp` write flushes.
     pub asid: bool,
+}
+
+impl TlbConfig {
+    /// Whether the model must see every access, not only what misses in a smaller TLB.
+    pub fn needs_every_access(&self) -> bool {
+        self.policy == Policy::Lru
+    }
 }
 
 impl Default for TlbConfig {
@@ -140,11 +147,36 @@ const LEVELS: usize = 5;
 /// Pages whose last removal is remembered; beyond, misses count as cold.
 const MAX_REMEMBERED: usize = 1 << 20;
 
+/// Numbers for the pages that were accessed, for models that see the same accesses: each remembers
+/// by them why a page went.
+#[derive(Default)]
+pub struct Numbers(QuickMap<u64, u32>);
+
+impl Numbers {
+    /// The number of a page of its level, and of its address space if TLBs tell those apart.
+    pub fn of(&mut self, page: &Translation, tagged: bool) -> u32 {
+        let asid = if tagged { page.asid } else { 0 };
+        let key = name(page.page(), page.level) | u64::from(asid) << 48;
+        let next = self.0.len();
+        if next < MAX_REMEMBERED {
+            *self.0.entry(key).or_insert(next as u32)
+        } else {
+            self.0.get(&key).copied().unwrap_or(u32::MAX)
+        }
+    }
+}
+
 /// One modelled TLB.
 pub struct TlbModel {
     config: TlbConfig,
-    sets: Vec<Vec<Slot>>,
-    removed: HashMap<(u64, u8, u16), MissCause>,
+    /// `config.ways` places for each set; those in use come first.
+    slots: Vec<Slot>,
+    /// How many places of each set are in use.
+    used: Vec<u32>,
+    /// A bit for each set of which any is.
+    occupied: Vec<u64>,
+    /// Why pages went last, by their numbers.
+    removed: Vec<Option<MissCause>>,
     clock: u64,
     random: u64,
     /// Entries of every level: page sizes that are not there are not looked for.
@@ -153,53 +185,82 @@ pub struct TlbModel {
 
 #[derive(Clone, Copy)]
 struct Slot {
+    /// [`name`] of the translation.
+    name: u64,
     translation: Translation,
+    number: u32,
     /// When it was filled (FIFO) or used last (LRU).
     stamp: u64,
+}
+
+/// A page number and the level: 48 bits, which Sv57 needs.
+fn name(page: u64, level: u8) -> u64 {
+    page << 3 | u64::from(level)
 }
 
 impl TlbModel {
     /// An empty TLB.
     pub fn new(config: TlbConfig) -> TlbModel {
-        let sets = vec![Vec::with_capacity(config.ways); config.entries / config.ways];
-        // Any odd seed will do; it is fixed so that runs repeat.
-        let (removed, levels) = (HashMap::new(), [0; LEVELS]);
-        TlbModel { config, sets, removed, clock: 0, random: 0x9e37_79b9_7f4a_7c15, levels }
+        let sets = config.entries / config.ways;
+        let nothing = Translation { vpn: 0, asid: 0, level: 0, pte: 0 };
+        TlbModel {
+            config,
+            slots: vec![
+                Slot { name: 0, translation: nothing, number: 0, stamp: 0 };
+                config.entries
+            ],
+            used: vec![0; sets],
+            occupied: vec![0; sets.div_ceil(64)],
+            removed: Vec::new(),
+            clock: 0,
+            // Any odd seed will do; it is fixed so that runs repeat.
+            random: 0x9e37_79b9_7f4a_7c15,
+            levels: [0; LEVELS],
+        }
     }
 
-    /// Whether the engine must report every access, not only its own misses.
-    pub fn needs_every_access(&self) -> bool {
-        self.config.policy == Policy::Lru
+    /// Whether entries are told apart by their address space.
+    pub fn is_tagged(&self) -> bool {
+        self.config.asid
     }
 
-    /// An access that the table in memory translates like this.
-    pub fn access(&mut self, walked: Translation) -> Lookup {
+    /// An access that the table in memory translates like this. `number`: the page's, of
+    /// [`Numbers`].
+    pub fn access(&mut self, walked: Translation, number: u32) -> Lookup {
         self.clock += 1;
         if let Some(hit) = self.find(walked.vpn, walked.asid) {
             return Lookup::Hit(hit);
         }
-        let key = self.key(&walked);
-        let cause = self.removed.remove(&key).unwrap_or(MissCause::Cold);
-        let evicted = self.fill(walked);
-        if let Some(victim) = evicted {
-            self.remember(&victim, MissCause::Capacity);
-        }
-        Lookup::Miss { cause, evicted }
+        let known = self.removed.get(number as usize).copied().flatten();
+        let evicted = self.fill(walked, number).map(|slot| {
+            self.remember(slot.number, MissCause::Capacity);
+            slot.translation
+        });
+        Lookup::Miss { cause: known.unwrap_or(MissCause::Cold), evicted }
+    }
+
+    /// The levels of which there are entries.
+    fn present(&self) -> impl Iterator<Item = u8> + use<> {
+        let levels = self.levels;
+        (0..LEVELS as u8).filter(move |level| levels[usize::from(*level)] > 0)
+    }
+
+    /// The places of a set that are in use.
+    fn set(&mut self, set: usize) -> &mut [Slot] {
+        let first = set * self.config.ways;
+        &mut self.slots[first..first + self.used[set] as usize]
     }
 
     /// Looks a page up at every page size, as hardware does.
     fn find(&mut self, vpn: u64, asid: u16) -> Option<Translation> {
-        let tagged = self.config.asid;
-        for level in (0..LEVELS as u8).filter(|level| self.levels[usize::from(*level)] > 0) {
+        let (tagged, lru) = (self.config.asid, self.config.policy == Policy::Lru);
+        for level in self.present() {
             let page = vpn >> (9 * u32::from(level));
+            let (name, clock) = (name(page, level), self.clock);
             let set = self.set_of(page);
-            let clock = self.clock;
-            let lru = self.config.policy == Policy::Lru;
-            let hit = self.sets[set].iter_mut().find(|slot| {
+            let hit = self.set(set).iter_mut().find(|slot| {
                 let cached = &slot.translation;
-                cached.level == level
-                    && cached.page() == page
-                    && (!tagged || cached.asid == asid || cached.is_global())
+                slot.name == name && (!tagged || cached.asid == asid || cached.is_global())
             });
             if let Some(slot) = hit {
                 if lru {
@@ -211,13 +272,17 @@ impl TlbModel {
         None
     }
 
-    fn fill(&mut self, translation: Translation) -> Option<Translation> {
-        let set = self.set_of(translation.page());
-        let slot = Slot { translation, stamp: self.clock };
-        self.levels[usize::from(translation.level)] += 1;
-        let slots = &mut self.sets[set];
-        if slots.len() < self.config.ways {
-            slots.push(slot);
+    /// Returns what gives way.
+    fn fill(&mut self, translation: Translation, number: u32) -> Option<Slot> {
+        let (page, level) = (translation.page(), translation.level);
+        let set = self.set_of(page);
+        let slot = Slot { name: name(page, level), translation, number, stamp: self.clock };
+        self.levels[usize::from(level)] += 1;
+        let used = self.used[set] as usize;
+        if used < self.config.ways {
+            self.slots[set * self.config.ways + used] = slot;
+            self.used[set] += 1;
+            self.occupied[set / 64] |= 1 << (set % 64);
             return None;
         }
         let victim = match self.config.policy {
@@ -229,12 +294,12 @@ impl TlbModel {
                 (self.random % self.config.ways as u64) as usize
             }
             Policy::Fifo | Policy::Lru => {
-                let oldest = slots.iter().enumerate().min_by_key(|(_, slot)| slot.stamp);
+                let oldest = self.set(set).iter().enumerate().min_by_key(|(_, slot)| slot.stamp);
                 oldest.map_or(0, |(index, _)| index)
             }
         };
-        let gone = std::mem::replace(&mut slots[victim], slot).translation;
-        self.levels[usize::from(gone.level)] -= 1;
+        let gone = std::mem::replace(&mut self.set(set)[victim], slot);
+        self.levels[usize::from(gone.translation.level)] -= 1;
         Some(gone)
     }
 
@@ -251,52 +316,78 @@ impl TlbModel {
     /// (which spares global entries). Returns how many entries went.
     pub fn sfence_vma(&mut self, va: Option<u64>, asid: Option<u16>) -> u32 {
         let tagged = self.config.asid;
-        self.remove(MissCause::SfenceVma, |cached| {
-            let shift = 12 + 9 * u32::from(cached.level);
-            let same_page = va.is_none_or(|va| page_bits(va) >> shift == cached.page());
-            let same_space =
-                asid.is_none_or(|asid| !cached.is_global() && (!tagged || cached.asid == asid));
-            same_page && same_space
-        })
+        let same_space = |cached: &Translation| {
+            asid.is_none_or(|asid| !cached.is_global() && (!tagged || cached.asid == asid))
+        };
+        let Some(va) = va else { return self.remove(MissCause::SfenceVma, same_space) };
+        let mut gone = 0;
+        for level in self.present() {
+            let page = page_bits(va) >> (12 + 9 * u32::from(level));
+            let here = |cached: &Translation| {
+                cached.level == level && cached.page() == page && same_space(cached)
+            };
+            gone += self.remove_from(self.set_of(page), MissCause::SfenceVma, here);
+        }
+        gone
     }
 
     fn remove(&mut self, cause: MissCause, goes: impl Fn(&Translation) -> bool) -> u32 {
-        let mut gone = Vec::new();
-        for set in &mut self.sets {
-            set.retain(|slot| {
-                let goes = goes(&slot.translation);
-                if goes {
-                    gone.push(slot.translation);
-                }
-                !goes
-            });
+        let mut gone = 0;
+        for word in 0..self.occupied.len() {
+            let mut bits = self.occupied[word];
+            while bits != 0 {
+                let set = 64 * word + bits.trailing_zeros() as usize;
+                gone += self.remove_from(set, cause, &goes);
+                bits &= bits - 1;
+            }
         }
-        for translation in &gone {
-            self.levels[usize::from(translation.level)] -= 1;
-            self.remember(translation, cause);
-        }
-        gone.len() as u32
+        gone
     }
 
-    fn remember(&mut self, translation: &Translation, cause: MissCause) {
-        let key = self.key(translation);
-        if self.removed.len() < MAX_REMEMBERED || self.removed.contains_key(&key) {
-            self.removed.insert(key, cause);
+    /// The others of the set stay in their order.
+    fn remove_from(
+        &mut self,
+        set: usize,
+        cause: MissCause,
+        goes: impl Fn(&Translation) -> bool,
+    ) -> u32 {
+        let (first, used) = (set * self.config.ways, self.used[set] as usize);
+        let mut kept = 0;
+        for at in first..first + used {
+            let slot = self.slots[at];
+            if goes(&slot.translation) {
+                self.levels[usize::from(slot.translation.level)] -= 1;
+                self.remember(slot.number, cause);
+            } else {
+                self.slots[first + kept] = slot;
+                kept += 1;
+            }
         }
+        self.used[set] = kept as u32;
+        if kept == 0 {
+            self.occupied[set / 64] &= !(1 << (set % 64));
+        }
+        (used - kept) as u32
     }
 
-    fn key(&self, translation: &Translation) -> (u64, u8, u16) {
-        let asid = if self.config.asid { translation.asid } else { 0 };
-        (translation.page(), translation.level, asid)
+    fn remember(&mut self, number: u32, cause: MissCause) {
+        let number = number as usize;
+        if number < MAX_REMEMBERED {
+            if number >= self.removed.len() {
+                self.removed.resize((number + 1).next_power_of_two(), None);
+            }
+            self.removed[number] = Some(cause);
+        }
     }
 
     fn set_of(&self, page: u64) -> usize {
-        (page % self.sets.len() as u64) as usize
+        page as usize & (self.used.len() - 1)
     }
 
     /// Every entry that is cached now.
     pub fn entries(&self) -> impl Iterator<Item = &Translation> {
-        self.sets.iter().flatten().map(|slot| &slot.translation)
+        let sets = self.slots.chunks(self.config.ways).zip(&self.used);
+        sets.flat_map(|(set, used)| &set[..*used as usize]).map(|slot| &slot.translation)
     }
 }
 
@@ -314,6 +405,19 @@ mod tests {
         Translation { vpn, asid, level: 0, pte: 0xcf }
     }
 
+    /// A model with numbers of its own.
+    struct Tlb(TlbModel, Numbers);
+
+    impl Tlb {
+        fn new(config: TlbConfig) -> Tlb {
+            Tlb(TlbModel::new(config), Numbers::default())
+        }
+
+        fn access(&mut self, walked: Translation) -> Lookup {
+            self.0.access(walked, self.1.of(&walked, self.0.is_tagged()))
+        }
+    }
+
     fn miss(lookup: Lookup) -> Option<MissCause> {
         match lookup {
             Lookup::Hit(_) => None,
@@ -323,15 +427,15 @@ mod tests {
 
     #[test]
     fn every_cause_is_told_apart() {
-        let mut tlb = TlbModel::new("2x2,fifo,asid=off".parse().expect("valid"));
+        let mut tlb = Tlb::new("2x2,fifo,asid=off".parse().expect("valid"));
         assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::Cold));
         assert_eq!(miss(tlb.access(page(1, 0))), None);
         tlb.access(page(2, 0));
         tlb.access(page(3, 0));
         assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::Capacity));
-        assert_eq!(tlb.satp_written(), 2);
+        assert_eq!(tlb.0.satp_written(), 2);
         assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::SatpWrite));
-        assert_eq!(tlb.sfence_vma(Some(0x1000), None), 1);
+        assert_eq!(tlb.0.sfence_vma(Some(0x1000), None), 1);
         assert_eq!(miss(tlb.access(page(1, 0))), Some(MissCause::SfenceVma));
     }
 
@@ -344,7 +448,7 @@ mod tests {
 
     #[test]
     fn an_entry_stays_as_it_was_cached() {
-        let mut tlb = TlbModel::new(TlbConfig::default());
+        let mut tlb = Tlb::new(TlbConfig::default());
         tlb.access(page(7, 1));
         let changed = Translation { pte: 0, ..page(7, 1) };
         assert_eq!(tlb.access(changed), Lookup::Hit(page(7, 1)));
@@ -352,15 +456,15 @@ mod tests {
 
     #[test]
     fn asids_and_global_pages() {
-        let mut tlb = TlbModel::new("64x4".parse().expect("valid"));
+        let mut tlb = Tlb::new("64x4".parse().expect("valid"));
         let global = Translation { pte: 0xef, ..page(9, 1) };
         tlb.access(page(8, 1));
         tlb.access(global);
-        assert_eq!(tlb.satp_written(), 0);
+        assert_eq!(tlb.0.satp_written(), 0);
         assert!(miss(tlb.access(page(8, 2))).is_some());
         assert!(miss(tlb.access(page(9, 2))).is_none());
-        assert_eq!(tlb.sfence_vma(None, Some(1)), 1);
-        assert_eq!(tlb.sfence_vma(None, None), 2);
+        assert_eq!(tlb.0.sfence_vma(None, Some(1)), 1);
+        assert_eq!(tlb.0.sfence_vma(None, None), 2);
     }
 
     #[test]
@@ -382,12 +486,12 @@ mod tests {
         ) {
             let policy = if random { Policy::Random } else { Policy::Fifo };
             let config = TlbConfig { entries: 8, ways: 4, policy, asid: true };
-            let (mut every, mut seldom) = (TlbModel::new(config), TlbModel::new(config));
+            let (mut every, mut seldom) = (Tlb::new(config), Tlb::new(config));
             let mut engine = std::collections::HashSet::new();
             for (vpn, fence) in accesses {
                 if fence {
-                    every.sfence_vma(None, None);
-                    seldom.sfence_vma(None, None);
+                    every.0.sfence_vma(None, None);
+                    seldom.0.sfence_vma(None, None);
                     engine.clear();
                 }
                 let expected = miss(every.access(page(vpn, 0)));

@@ -402,7 +402,7 @@ mod tests {
             Record::TlbCounted {
                 at,
                 config: "64x4,lru,asid=on".into(),
-                insts: TlbTally { accesses: 22, ..TlbTally::default() },
+                insts: TlbTally { accesses: Some(22), ..TlbTally::default() },
                 data: TlbTally { flushed: 23, ..TlbTally::default() },
             },
             Record::Finding { at, who: who.clone(), check: "cow".into(), message: "m".into() },

@@ -19,8 +19,9 @@ pub enum MissCause {
 /// What a modelled TLB was used for, instruction or data side, added up over the harts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlbTally {
-    /// Translated accesses.
-    pub accesses: u64,
+    /// Translated accesses, if all were seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accesses: Option<u64>,
     /// Misses of pages never seen before.
     pub cold: u64,
     /// Misses of pages that had to give way to others.
