@@ -107,8 +107,8 @@ impl Events for Counts {
         self.insns += 1;
     }
 
-    fn accessed(&mut self, _: &View, _: u64, _: u64, _: Access) {
-        self.accesses += 1;
+    fn accessed(&mut self, _: &View, _: u64, _: u64, access: Access) {
+        self.accesses += u64::from(access != Access::Fetch);
     }
 
     fn trap_taken(&mut self, _: &View, _: Cause, _: u64, _: u64, _: Priv) {
