@@ -5,6 +5,7 @@
 
 mod structs;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -51,7 +52,8 @@ pub struct Symbols {
     addresses: HashMap<String, (u64, u64)>,
     dwarf: Option<Arc<gimli::Dwarf<Reader>>>,
     lines: Option<Context<Reader>>,
-    bytes: Vec<u8>,
+    /// The whole file, which the sections with debug information are parts of.
+    bytes: Reader,
     /// Address, and offset and length in the file's bytes; segments may share these.
     segments: Vec<(u64, u64, u64)>,
     known: RefCell<QuickMap<u64, Arc<Place>>>,
@@ -103,7 +105,8 @@ impl Symbols {
         functions.sort_by(|a, b| (a.start, b.end).cmp(&(b.start, a.end)));
         functions.dedup_by_key(|function| function.start);
         close_gaps(&mut functions);
-        let dwarf = read_dwarf(&file)?.map(Arc::new);
+        let bytes = Reader::new(Arc::from(bytes), RunTimeEndian::Little);
+        let dwarf = read_dwarf(&file, &bytes)?.map(Arc::new);
         let lines = dwarf.clone().map(Context::from_arc_dwarf).transpose()?;
         let segments = file
             .segments()
@@ -112,7 +115,7 @@ impl Symbols {
                 (segment.address(), offset, len)
             })
             .collect();
-        let (bytes, known) = (bytes.to_vec(), RefCell::default());
+        let known = RefCell::default();
         Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, known })
     }
 
@@ -174,7 +177,7 @@ impl Symbols {
             let into = va.checked_sub(start)?;
             let end = into.checked_add(len as u64).filter(|end| *end <= held)?;
             let (from, to) = (offset.checked_add(into)?, offset.checked_add(end)?);
-            self.bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
+            self.bytes.bytes().get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
         })
     }
 }
@@ -196,15 +199,25 @@ fn close_gaps(functions: &mut [Function]) {
     }
 }
 
-fn read_dwarf(file: &object::File) -> Result<Option<gimli::Dwarf<Reader>>, SymbolError> {
+/// `bytes`: the file's.
+fn read_dwarf(
+    file: &object::File,
+    bytes: &Reader,
+) -> Result<Option<gimli::Dwarf<Reader>>, SymbolError> {
     if file.section_by_name(".debug_info").is_none() {
         return Ok(None);
     }
-    let endian = RunTimeEndian::Little;
     let load = |id: gimli::SectionId| -> Result<Reader, SymbolError> {
-        let data = file.section_by_name(id.name()).map(|section| section.uncompressed_data());
-        let data = data.transpose()?.unwrap_or_default();
-        Ok(EndianArcSlice::new(Arc::from(&*data), endian))
+        let Some(section) = file.section_by_name(id.name()) else { return Ok(bytes.range(0..0)) };
+        match section.uncompressed_data()? {
+            Cow::Borrowed([]) => Ok(bytes.range(0..0)),
+            Cow::Borrowed(data) => {
+                let (start, _) = section.file_range().unwrap_or_default();
+                let start = start as usize;
+                Ok(bytes.range(start..start + data.len()))
+            }
+            Cow::Owned(data) => Ok(Reader::new(Arc::from(data), RunTimeEndian::Little)),
+        }
     };
     Ok(Some(gimli::Dwarf::load(load)?))
 }

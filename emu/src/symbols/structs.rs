@@ -14,11 +14,14 @@ pub struct StructLayout {
     pub members: HashMap<String, u64>,
 }
 
-/// Finds the first complete structure with this name.
+/// Finds the first complete structure with this name in a program's C.
 pub fn find<R: Reader>(dwarf: &Dwarf<R>, name: &str) -> Result<Option<StructLayout>, gimli::Error> {
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
         let unit = dwarf.unit(header)?;
+        if is_rust(&unit)? {
+            continue;
+        }
         let mut entries = unit.entries();
         while let Some((_, entry)) = entries.next_dfs()? {
             if entry.tag() != gimli::DW_TAG_structure_type {
@@ -36,6 +39,14 @@ pub fn find<R: Reader>(dwarf: &Dwarf<R>, name: &str) -> Result<Option<StructLayo
         }
     }
     Ok(None)
+}
+
+/// Whether a unit's structures are none of C: there are very many of them.
+fn is_rust<R: Reader>(unit: &gimli::Unit<R>) -> Result<bool, gimli::Error> {
+    let mut entries = unit.entries();
+    let Some((_, root)) = entries.next_dfs()? else { return Ok(false) };
+    let language = root.attr_value(gimli::DW_AT_language)?;
+    Ok(matches!(language, Some(AttributeValue::Language(gimli::DW_LANG_Rust))))
 }
 
 fn members<R: Reader>(
