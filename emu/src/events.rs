@@ -83,13 +83,18 @@ pub trait Events {
     const FENCES: bool = true;
     /// Whether [`Events::trap_returned`] is called by all means; a translated return calls nobody.
     const RETURNS: bool = true;
-    /// Whether [`Events::hinted`] is called by all means; a translated hint does nothing else.
-    const HINTS: bool = true;
     /// Whether [`Events::probed`] is called.
     const PROBES: bool = false;
     /// Whether [`Events::take_wishes`] is called after events, and [`Events::stored`] for the
     /// pages that were wished for.
     const STORES: bool = false;
+
+    /// Whether [`Events::hinted`] does something about hints of this kind: where it does not, a
+    /// translated one is nothing at all.
+    fn hears(kind: i32) -> bool {
+        let _ = kind;
+        true
+    }
 
     /// Physical addresses of instructions that [`Events::probed`] is called for; asked once, before
     /// the machine runs.
@@ -193,5 +198,8 @@ pub struct NoEvents;
 impl Events for NoEvents {
     const FENCES: bool = false;
     const RETURNS: bool = false;
-    const HINTS: bool = false;
+
+    fn hears(_kind: i32) -> bool {
+        false
+    }
 }

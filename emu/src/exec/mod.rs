@@ -124,6 +124,15 @@ impl<E: Events> Cpu<'_, E> {
         }
     }
 
+    /// Tells the observer of the hint that is instruction `index` of `block`, which starts at
+    /// `start`.
+    pub(crate) fn hint(&mut self, block: &Block, index: usize, start: u64) {
+        self.hart.ctx.pending = i64::from(block.count) - index as i64;
+        let (pc, kind) = (start.wrapping_add(block.offset(index)), block.insts()[index].imm);
+        self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc, kind);
+        self.hart.ctx.pending = 0;
+    }
+
     /// The machine's time at the present instruction.
     #[inline]
     pub(crate) fn now(&self) -> u64 {

@@ -79,6 +79,8 @@ pub struct Context {
     pub rare: usize,
     /// Tells the observer that a block is entered.
     pub probe: usize,
+    /// Tells the observer of a hint.
+    pub hint: usize,
     /// Does many rounds of a loop at once.
     pub bulk: usize,
     /// Makes an access look into the fast TLB at once.
@@ -233,6 +235,7 @@ impl Hart {
                 cpu: 0,
                 rare: 0,
                 probe: 0,
+                hint: 0,
                 bulk: 0,
                 go_direct: 0,
                 jumps: 0,

@@ -106,6 +106,10 @@ impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
     const FENCES: bool = EVERY || CLOSE;
     const PROBES: bool = true;
 
+    fn hears(kind: i32) -> bool {
+        Tracer::hears(kind)
+    }
+
     fn probes(&self) -> Vec<u64> {
         let mut probes = self.tracer.probes();
         probes.extend(self.checker.iter().flat_map(Checker::probes));

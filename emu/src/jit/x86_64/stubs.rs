@@ -74,6 +74,8 @@ pub struct Stubs {
     pub rare: u64,
     /// To be called: tells the observer that the block rdx is entered.
     pub probe: u64,
+    /// To be called: tells the observer of the hint that is instruction rax of the block rdx.
+    pub hint: u64,
     /// To be called: makes the virtual address in rdx a host address if the fast TLB has its page
     /// and the access, of any alignment, does not leave it; the zero flag tells. By whether it is
     /// a store, and the logarithm of the size. Clobbers rax, and rdx in any case.
@@ -117,6 +119,7 @@ pub fn emit(asm: &mut Asm, guest: &Guest) -> Stubs {
         leave_at: emit_leave_at(asm, leave),
         rare: emit_rare(asm, leave),
         probe: emit_call(asm, context!(probe)),
+        hint: emit_call(asm, context!(hint)),
         within_page: [false, true]
             .map(|store| [1, 2, 4, 8].map(|size| emit_within_page(asm, store, size))),
         remember: [false, true].map(|store| emit_remember(asm, store)),

@@ -55,8 +55,10 @@ pub struct Host {
     pub fences_are_told: bool,
     /// An observer wants to know of returns from traps.
     pub returns_are_told: bool,
-    /// An observer wants to know of hints.
-    pub hints_are_told: bool,
+    /// Whether an observer wants to know of a kind of hint.
+    pub hears: fn(i32) -> bool,
+    /// It may let the machine stop then.
+    pub hints_may_stop: bool,
 }
 
 /// After so many refusals in a row a loop is not asked again for some time.
@@ -185,7 +187,8 @@ pub(super) struct Emit<'a> {
     /// An observer wants to know of fences.
     pub(super) fences_are_told: bool,
     pub(super) returns_are_told: bool,
-    hints_are_told: bool,
+    hears: fn(i32) -> bool,
+    hints_may_stop: bool,
 }
 
 impl<'a> Emit<'a> {
@@ -226,7 +229,8 @@ impl<'a> Emit<'a> {
             privileged: false,
             fences_are_told: host.fences_are_told,
             returns_are_told: host.returns_are_told,
-            hints_are_told: host.hints_are_told,
+            hears: host.hears,
+            hints_may_stop: host.hints_may_stop,
         }
     }
 
@@ -398,9 +402,14 @@ impl<'a> Emit<'a> {
     }
 
     pub(super) fn call_rare(&mut self, index: usize) {
+        self.call(self.stubs.rare, index);
+    }
+
+    /// Calls a stub that finds an instruction's number in rax and the block in rdx.
+    fn call(&mut self, stub: u64, index: usize) {
         self.asm.mov_imm(Reg::Rax, index as u64);
         self.asm.mov_imm(Reg::Rdx, self.block_address());
-        self.asm.call(self.stubs.rare);
+        self.asm.call(stub);
     }
 
     /// The instruction is the interpreter's if one of the jumps is taken.
@@ -446,7 +455,11 @@ impl<'a> Emit<'a> {
                 self.go(self.start + inst.imm);
             }
             Op::Jalr => self.jump_register(inst),
-            Op::Fence if inst.rd == FENCE || inst.rd == HINT && !self.hints_are_told => {}
+            Op::Fence if inst.rd == FENCE => {}
+            Op::Fence if inst.rd == HINT && !(self.hears)(inst.imm) => {}
+            Op::Fence if inst.rd == HINT && !self.hints_may_stop => {
+                self.call(self.stubs.hint, self.index);
+            }
             op => match condition(op) {
                 Some(taken) => self.branch(inst, taken),
                 None => self.call_rare(self.index),

@@ -56,7 +56,8 @@ impl Translator {
             ram: guest.ram,
             fences_are_told: E::FENCES || E::WALKS,
             returns_are_told: E::RETURNS,
-            hints_are_told: E::HINTS,
+            hears: E::hears,
+            hints_may_stop: E::STORES,
         };
         Translator::for_host(warm, guest, host)
     }
@@ -217,6 +218,14 @@ unsafe extern "sysv64" fn probe<E: Events>(raw: *mut Raw<E>, block: *const Block
     cpu.probe(block, start);
 }
 
+/// Tells the observer of a hint: instruction `index` of `block`.
+unsafe extern "sysv64" fn hint<E: Events>(raw: *mut Raw<E>, block: *const Block, index: u32) {
+    // SAFETY: as in `rare`.
+    let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
+    let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
+    cpu.hint(block, index as usize, start);
+}
+
 impl<E: Events> Cpu<'_, E> {
     /// Executes the translation of `block`, which starts at `pc`, and what follows it, until there
     /// is something else to do: the hart's pc and budget say where it is. Returns the jump that
@@ -249,6 +258,7 @@ impl<E: Events> Cpu<'_, E> {
             (*context).cpu = (&raw mut raw).expose_provenance();
             (*context).rare = rare::<E> as *const () as usize;
             (*context).probe = probe::<E> as *const () as usize;
+            (*context).hint = hint::<E> as *const () as usize;
             (*context).bulk = bulk::<E> as *const () as usize;
             (*context).go_direct = go_direct::<E> as *const () as usize;
             (*context).jumps = (*hart).jumps.address();

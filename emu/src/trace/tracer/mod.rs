@@ -20,6 +20,7 @@ mod watched;
 
 use std::sync::Arc;
 
+use abi::hint::Hint;
 use isa::Priv;
 use isa::trap::{Cause, Exception};
 
@@ -271,6 +272,12 @@ impl Tracer {
 
 impl Events for Tracer {
     const PROBES: bool = true;
+
+    fn hears(kind: i32) -> bool {
+        // System calls are known from the traps themselves.
+        let known = |hint| !matches!(hint, Hint::SyscallEntered | Hint::SyscallReturned);
+        Hint::from_imm(kind).is_some_and(known)
+    }
 
     fn page_faulted(&mut self, view: &View, _pc: u64, fault: &crate::mmu::Fault) {
         self.harts[view.hart.id].refused = Some(*fault);
