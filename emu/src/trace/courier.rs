@@ -13,33 +13,35 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::kinds::Kinds;
+use super::notes::{Batch, FaultNote, Note, Reader, RunNote};
+use super::numbers::Numbers;
 use super::outputs::Outputs;
-use super::record::{Frames, Record};
+use super::record::{Frame, MAX_CALLERS, Place, Record, Who};
 
-/// Records in a batch.
-const BATCH: usize = 512;
+/// Notes in a batch.
+const BATCH: usize = 1024;
+/// Frames in a batch.
+const FRAMES: usize = 8192;
 /// Batches that may be on their way.
-const UNDERWAY: usize = 4;
+const UNDERWAY: usize = 8;
 /// How long a record may wait for its batch to become full.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// A batch: the records, and how many of them are new. What is behind is from an earlier journey,
-/// and gives way to new ones.
-type Batch = (Vec<Record>, usize);
 
 /// Outputs on a thread of their own.
 pub struct Courier {
     kinds: Kinds,
     batch: Batch,
-    /// Runs of frames that were written: what they have allocated serves the next ones.
-    spare: Vec<Frames>,
+    /// The numbers of places that were told of.
+    places: Numbers,
+    /// The process that was told of last.
+    process: (Option<i32>, Option<Arc<str>>),
     /// How often there was time.
     pauses: u32,
     handed_over: Instant,
     /// None when the trace is over.
     full: Option<SyncSender<Batch>>,
     /// Batches come back: freeing them is left to who allocated them.
-    empty: Receiver<Vec<Record>>,
+    empty: Receiver<Batch>,
     unread: Arc<AtomicBool>,
     thread: Option<JoinHandle<bool>>,
 }
@@ -52,8 +54,9 @@ impl Courier {
         let (kinds, unread) = (outputs.kinds(), Arc::new(AtomicBool::new(false)));
         let tells = unread.clone();
         let write = move || {
-            for (batch, new) in to_write {
-                batch[..new].iter().for_each(|record| outputs.record(record));
+            let mut reader = Reader::default();
+            for batch in to_write {
+                reader.read(&batch, |record| outputs.record(record));
                 outputs.flush();
                 tells.store(outputs.is_unread(), Ordering::Relaxed);
                 // At the end nobody takes it back.
@@ -65,7 +68,8 @@ impl Courier {
         Ok(Courier {
             kinds,
             batch: Batch::default(),
-            spare: Vec::new(),
+            places: Numbers::default(),
+            process: (None, None),
             pauses: 0,
             handed_over: Instant::now(),
             full: Some(full),
@@ -87,36 +91,75 @@ impl Courier {
 
     /// Takes a record.
     pub fn record(&mut self, record: Record) {
-        let (batch, new) = &mut self.batch;
-        match batch.get_mut(*new) {
-            Some(place) => {
-                if let Record::Frames(run) = std::mem::replace(place, record)
-                    && self.spare.len() < BATCH
-                {
-                    self.spare.push(run);
-                }
-            }
-            None => batch.push(record),
-        }
-        *new += 1;
-        if *new >= BATCH {
-            self.hand_over();
+        self.batch.record(record);
+        self.taken();
+    }
+
+    /// Takes a fault of this process at this place, whose number need not be noted.
+    pub fn fault(&mut self, note: &FaultNote, who: &Who, place: &Arc<Place>) {
+        self.process(who);
+        self.places.make_room(1);
+        let place = self.place(place);
+        self.batch.faults.push(FaultNote { place, ..*note });
+        self.batch.notes.push(Note::Fault);
+        self.taken();
+    }
+
+    /// A run of frames of this process begins; nothing else is taken until it ends.
+    pub fn begin_run(&mut self, who: &Who) {
+        self.process(who);
+        self.places.make_room(MAX_CALLERS);
+    }
+
+    /// Takes another caller of frames of the run.
+    pub fn caller(&mut self, place: &Arc<Place>) {
+        let number = self.place(place);
+        self.batch.callers.push(number);
+    }
+
+    /// Takes another frame of the run.
+    pub fn frame(&mut self, frame: Frame) {
+        self.batch.frames.push(frame);
+    }
+
+    /// The run is over.
+    pub fn end_run(&mut self, note: RunNote) {
+        self.batch.runs.push(note);
+        self.batch.notes.push(Note::Run);
+        self.taken();
+    }
+
+    fn process(&mut self, who: &Who) {
+        let name = |name: &Option<Arc<str>>| name.as_ref().map(|name| name.as_ptr());
+        let (pid, known) = &self.process;
+        // A name in another place is told of again, though it may be the same.
+        if *pid != who.pid || name(known) != name(&who.name) {
+            self.process = (who.pid, who.name.clone());
+            self.batch.processes.push(self.process.clone());
+            self.batch.notes.push(Note::Process);
         }
     }
 
-    /// An empty run of frames to be filled.
-    pub fn run(&mut self) -> Frames {
-        let mut run = self.spare.pop().unwrap_or_default();
-        run.callers.clear();
-        run.frames.clear();
-        run
+    fn place(&mut self, place: &Arc<Place>) -> u32 {
+        let (number, new) = self.places.of(place);
+        if new {
+            self.batch.places.push((number, place.clone()));
+            self.batch.notes.push(Note::Place);
+        }
+        number
+    }
+
+    fn taken(&mut self) {
+        if self.batch.notes.len() >= BATCH || self.batch.frames.len() >= FRAMES {
+            self.hand_over();
+        }
     }
 
     /// There is time: what waits for long is handed over.
     pub fn pause(&mut self) {
         // There is time very often, and to look at the clock takes some.
         self.pauses = self.pauses.wrapping_add(1);
-        let look = self.pauses.is_multiple_of(8) && self.batch.1 > 0;
+        let look = self.pauses.is_multiple_of(8) && !self.batch.notes.is_empty();
         if look && self.handed_over.elapsed() >= PATIENCE {
             self.hand_over();
         }
@@ -125,8 +168,10 @@ impl Courier {
     /// Hands over what there is.
     pub fn hand_over(&mut self) {
         self.handed_over = Instant::now();
-        let next = self.empty.try_recv().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.batch, (next, 0));
+        let mut next = self.empty.try_recv().unwrap_or_default();
+        next.clear();
+        self.batch.split(&mut next);
+        let batch = std::mem::replace(&mut self.batch, next);
         if let Some(full) = &self.full {
             // It fails only when the thread panicked, which is noticed at the end.
             let _ = full.send(batch);

@@ -9,95 +9,154 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::line::Line;
-use super::quick::QuickMap;
-use super::record::{Change, FRAME_SHIFT, Fault, Frames, Moment, Place, Record, Via, Who};
+use super::numbers::Numbers;
+use super::record::{
+    AS_BEFORE, Access, Change, FRAME_SHIFT, Fault, Frame, Frames, Moment, Outcome, Place, Reason,
+    Record, Via, Who,
+};
 use super::sink::Sink;
-
-/// Places that have a number at a time.
-const MAX_PLACES: usize = 1 << 12;
 
 /// Writes a trace that can be read again.
 pub struct JsonLines<W: Write> {
     out: W,
     line: Line,
-    places: Places,
-    /// The numbers of a record's places.
-    numbers: Vec<u64>,
-    /// The process of the record before, and how it is written.
-    who: (Who, Line),
+    places: Numbers,
+    /// The numbers of a run's callers.
+    callers: Vec<u32>,
+    /// Frames that become part of the record behind them if that is a fault's.
+    held: Option<Frames>,
+    /// Frames that were held: what they have allocated serves the next.
+    spare: Frames,
+    /// The address spaces of the fault and of the frames before.
+    satp: [u64; 2],
 }
 
 impl<W: Write> JsonLines<W> {
     /// Writes to `out`, which should be buffered.
     pub fn new(out: W) -> JsonLines<W> {
-        let (line, places, numbers) = (Line::default(), Places::default(), Vec::new());
-        let mut who = (Who::default(), Line::default());
-        who.1.who(&who.0);
-        JsonLines { out, line, places, numbers, who }
+        let (line, places, callers) = (Line::default(), Numbers::default(), Vec::new());
+        let (held, spare) = (None, Frames::default());
+        JsonLines { out, line, places, callers, held, spare, satp: [0; 2] }
     }
+
+    /// Ends a line.
+    fn end(&mut self) -> io::Result<()> {
+        self.line.text("\n");
+        let result = self.out.write_all(self.line.bytes());
+        self.line.clear();
+        result
+    }
+
+    fn place(&mut self, place: &Arc<Place>) -> u32 {
+        let (number, new) = self.places.of(place);
+        if new {
+            let place = Place::clone(place);
+            self.line.json(&Record::Place { id: number.into(), place }).text("\n");
+        }
+        number
+    }
+
+    fn callers(&mut self, run: &Frames) {
+        self.callers.clear();
+        for place in &run.callers {
+            let number = self.place(place);
+            self.callers.push(number);
+        }
+    }
+
+    /// Frames that have a line of their own.
+    fn write_held(&mut self) -> io::Result<()> {
+        let Some(run) = self.held.take() else { return Ok(()) };
+        self.places.make_room(run.callers.len());
+        self.callers(&run);
+        let satp = as_before(run.who.satp, &mut self.satp[1]);
+        self.line.frames_object(&run, satp, &self.callers);
+        self.spare = run;
+        self.end()
+    }
+
+    fn fault(&mut self, fault: &Fault) -> io::Result<()> {
+        let satp = self.satp[1];
+        let run = self.held.take_if(|run| run.who.satp == satp && is_part(run, fault));
+        self.write_held()?;
+        self.places.make_room(1 + run.as_ref().map_or(0, |run| run.callers.len()));
+        if let Some(run) = &run {
+            self.callers(run);
+        }
+        let place = self.place(&fault.place);
+        let satp = as_before(fault.who.satp, &mut self.satp[0]);
+        self.line.fault_object(fault, satp, place);
+        if let Some(run) = run {
+            let first = Frame {
+                insns: (run.at.insns - fault.at.insns) as u32,
+                ns: (run.at.ns - fault.at.ns) as u32,
+                ..run.frames[0]
+            };
+            self.line.text(",").frames(&run, first, &self.callers);
+            self.spare = run;
+        }
+        self.line.text("}");
+        self.end()
+    }
+}
+
+/// What stands in a file for an address space.
+fn as_before(satp: u64, before: &mut u64) -> u64 {
+    if std::mem::replace(before, satp) == satp { AS_BEFORE } else { satp }
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Fetch => ",\"access\":\"fetch\",\"va\":",
+        Access::Load => ",\"access\":\"load\",\"va\":",
+        Access::Store => ",\"access\":\"store\",\"va\":",
+    }
+}
+
+/// Whether frames can be told of as part of a fault.
+fn is_part(run: &Frames, fault: &Fault) -> bool {
+    let since =
+        |run: u64, fault: u64| run.checked_sub(fault).is_some_and(|since| since <= u32::MAX.into());
+    let first = run.frames.first();
+    first.is_some_and(|first| first.insns == 0 && first.ns == 0)
+        && fault.free == Some(run.free)
+        && run.at.hart == fault.at.hart
+        && since(run.at.insns, fault.at.insns)
+        && since(run.at.ns, fault.at.ns)
+        && run.who.pid == fault.who.pid
+        && run.who.name == fault.who.name
 }
 
 impl<W: Write> Sink for JsonLines<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let JsonLines { line, places, numbers, who, .. } = self;
-        line.clear();
-        if let Record::Fault(Fault { who: new, .. }) | Record::Frames(Frames { who: new, .. }) =
-            record
-            && who.0 != *new
-        {
-            who.0.clone_from(new);
-            who.1.clear();
-            who.1.who(new);
-        }
         match record {
-            Record::Fault(fault) => {
-                let place = places.number(&fault.place, line);
-                line.fault_object(fault, &who.1, place)
-            }
+            Record::Fault(fault) => return self.fault(fault),
             Record::Frames(run) => {
-                numbers.clear();
-                numbers.extend(run.callers.iter().map(|place| places.number(place, line)));
-                line.frames_object(run, &who.1, numbers)
+                self.write_held()?;
+                let mut held = std::mem::take(&mut self.spare);
+                held.copy(run);
+                self.held = Some(held);
+                return Ok(());
             }
-            Record::Trapped { .. } => {
-                let mut record = record.clone();
-                for place in record.places() {
-                    let pc = places.number(place, line);
-                    *place = Arc::new(Place { pc, ..Place::default() });
-                }
-                line.json(&record)
+            _ => self.write_held()?,
+        }
+        if let Record::Trapped { .. } = record {
+            let mut record = record.clone();
+            for place in record.places() {
+                self.places.make_room(1);
+                let pc = self.place(place).into();
+                *place = Arc::new(Place { pc, ..Place::default() });
             }
-            _ => line.json(record),
-        };
-        line.text("\n");
-        self.out.write_all(line.bytes())
+            self.line.json(&record);
+        } else {
+            self.line.json(record);
+        }
+        self.end()
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.write_held()?;
         self.out.flush()
-    }
-}
-
-/// The numbers of places: by where they are in memory, and by address if nothing else is known.
-#[derive(Default)]
-struct Places(QuickMap<(usize, u64), (Arc<Place>, u64)>);
-
-impl Places {
-    /// A place's number. If it has none yet, a line says which it gets.
-    fn number(&mut self, place: &Arc<Place>, line: &mut Line) -> u64 {
-        let bare = place.function.is_none() && place.file.is_none();
-        let key = (if bare { 0 } else { Arc::as_ptr(place).addr() }, place.pc);
-        if let Some((_, known)) = self.0.get(&key) {
-            return *known;
-        }
-        if self.0.len() >= MAX_PLACES {
-            self.0.clear();
-        }
-        let id = self.0.len() as u64;
-        line.json(&Record::Place { id, place: Place::clone(place) }).text("\n");
-        // It is kept, so that nothing else can be at its address.
-        self.0.insert(key, (place.clone(), id));
-        id
     }
 }
 
@@ -122,12 +181,19 @@ impl Line {
         self.text(name).number(number)
     }
 
-    fn fault_object(&mut self, fault: &Fault, who: &Line, place: u64) -> &mut Line {
+    /// All but the frames and the end.
+    fn fault_object(&mut self, fault: &Fault, satp: u64, place: u32) -> &mut Line {
         self.text("{\"record\":\"fault\"");
-        self.moment(&fault.at).line(who).field(",\"place\":", place);
-        self.text(if fault.user { ",\"user\":true" } else { ",\"user\":false" });
-        self.text(",\"access\":").json(&fault.access).field(",\"va\":", fault.va);
-        self.text(",\"reason\":").json(&fault.reason);
+        self.moment(&fault.at).who(&fault.who, satp).field(",\"place\":", place.into());
+        if !fault.user {
+            self.text(",\"kernel\":true");
+        }
+        self.text(access(fault.access)).number(fault.va);
+        match fault.reason {
+            Reason::Invalid => self.text(",\"reason\":\"invalid\""),
+            Reason::NoWrite => self.text(",\"reason\":\"no_write\""),
+            reason => self.text(",\"reason\":").json(&reason),
+        };
         self.unless_zero(",\"level\":", fault.level.into()).unless_zero(",\"pte\":", fault.pte);
         if let Via::Syscall { number, name } = &fault.via {
             self.field(",\"via\":{\"kind\":\"syscall\",\"number\":", *number);
@@ -136,23 +202,43 @@ impl Line {
             }
             self.text("}");
         }
-        self.text(",\"outcome\":").json(&fault.outcome);
-        self.option(",\"cost\":", fault.cost).option(",\"returned\":", fault.returned);
+        self.outcome_field(&fault.outcome).option(",\"cost\":", fault.cost);
+        let returned = fault.returned.filter(|_| fault.returned != fault.usual_return());
+        self.option(",\"returned\":", returned);
         self.unless_zero(",\"allocated\":", fault.allocated.into());
         self.unless_zero(",\"freed\":", fault.freed.into()).option(",\"free\":", fault.free);
         if let Some(class) = &fault.class {
             self.text(",\"class\":").word(class);
         }
-        self.text("}")
+        self
+    }
+
+    fn outcome_field(&mut self, outcome: &Outcome) -> &mut Line {
+        match outcome {
+            Outcome::Zeroed { pa } => {
+                self.field(",\"outcome\":{\"kind\":\"zeroed\",\"pa\":", *pa).text("}")
+            }
+            _ => self.text(",\"outcome\":").json(outcome),
+        }
     }
 
     /// `callers`: the numbers of its callers.
-    fn frames_object(&mut self, run: &Frames, who: &Line, callers: &[u64]) -> &mut Line {
+    fn frames_object(&mut self, run: &Frames, satp: u64, callers: &[u32]) -> &mut Line {
         self.text("{\"record\":\"frames\"");
-        self.moment(&run.at).line(who).field(",\"free\":", run.free);
-        self.text(",\"frames\":[");
+        self.moment(&run.at).who(&run.who, satp).field(",\"free\":", run.free).text(",");
+        match run.frames.first() {
+            Some(first) => self.frames(run, *first, callers),
+            None => self.text("\"frames\":[]"),
+        };
+        self.text("}")
+    }
+
+    /// The frames of a run, with this for the first.
+    fn frames(&mut self, run: &Frames, first: Frame, callers: &[u32]) -> &mut Line {
+        self.text("\"frames\":[");
         let mut before = None;
-        for (i, frame) in run.frames.iter().enumerate() {
+        let frames = [first].into_iter().chain(run.frames.iter().skip(1).copied());
+        for (i, frame) in frames.enumerate() {
             let known = before.replace(frame.caller) == Some(frame.caller) && frame.is_usual();
             let caller = callers.get(usize::from(frame.caller)).filter(|_| !known);
             self.few(|few| {
@@ -168,7 +254,7 @@ impl Line {
                 few.number(frame.insns.into());
                 if let Some(caller) = caller {
                     few.byte(b',');
-                    few.number(*caller);
+                    few.number((*caller).into());
                     if !frame.is_usual() {
                         few.byte(b',');
                         few.number(frame.ns.into());
@@ -177,7 +263,7 @@ impl Line {
                 few.byte(b']');
             });
         }
-        self.text("]}")
+        self.text("]")
     }
 
     fn unless_zero(&mut self, name: &str, number: u64) -> &mut Line {
@@ -193,31 +279,31 @@ impl Line {
 
     fn moment(&mut self, at: &Moment) -> &mut Line {
         self.field(",\"ns\":", at.ns).field(",\"insns\":", at.insns);
-        self.field(",\"hart\":", at.hart.into())
+        self.unless_zero(",\"hart\":", at.hart.into())
     }
 
-    fn who(&mut self, who: &Who) -> &mut Line {
+    /// `satp`: what stands for its address space.
+    fn who(&mut self, who: &Who, satp: u64) -> &mut Line {
         if let Some(pid) = who.pid {
             self.text(",\"pid\":").decimal(pid);
         }
         if let Some(name) = &who.name {
             self.text(",\"name\":").word(name);
         }
-        self.field(",\"satp\":", who.satp)
+        self.option(",\"satp\":", Some(satp).filter(|satp| *satp != AS_BEFORE))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::record::{Frame, Outcome};
     use crate::trace::sink::read_jsonl;
 
     #[test]
     fn what_is_written_by_hand_is_what_serde_writes_and_reads() {
         let mut sink = JsonLines::new(Vec::new());
         let header =
-            Record::Header { version: 3, kernel: "k".into(), harts: 1, ram: 0, ram_start: 0 };
+            Record::Header { version: 4, kernel: "k".into(), harts: 1, ram: 0, ram_start: 0 };
         let fault = crate::trace::text::tests::sample();
         let mut other = fault.clone();
         (other.user, other.via) = (false, Via::Syscall { number: 7, name: Some("exec".into()) });
@@ -281,7 +367,7 @@ mod tests {
     fn numbers_of_places_are_given_anew() {
         let mut sink = JsonLines::new(Vec::new());
         let mut fault = crate::trace::text::tests::sample();
-        for pc in 0..MAX_PLACES as u64 + 5 {
+        for pc in 0..crate::trace::numbers::MAX_PLACES as u64 + 5 {
             fault.place = Arc::new(Place { pc, ..Place::default() });
             sink.record(&Record::Fault(fault.clone())).expect("a vector takes everything");
         }

@@ -8,6 +8,8 @@ pub mod html;
 pub mod json_lines;
 pub mod kinds;
 pub mod line;
+pub(crate) mod notes;
+pub(crate) mod numbers;
 pub mod observer;
 pub mod outputs;
 pub mod peek;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use super::record::Record;
+use super::record::{AS_BEFORE, Fault, Place, Record};
 
 /// An output. Records arrive in the order of the trace, header first, end last (when the run
 /// came to its end).
@@ -47,7 +47,11 @@ pub enum ReadError {
     #[error("it does not start with a trace header")]
     NoHeader,
     /// The header names a version that this program does not know.
-    #[error("it has format version {0}, and this program reads version {known}", known = super::record::VERSION)]
+    #[error(
+        "it has format version {0}, and this program reads version {known}: trace the run anew, or \
+         read it with the program that wrote it",
+        known = super::record::VERSION
+    )]
     Version(u32),
 }
 
@@ -57,7 +61,7 @@ pub fn read_jsonl(
     mut input: impl BufRead,
     mut each: impl FnMut(Record) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let (mut text, mut places) = (String::new(), HashMap::new());
+    let (mut text, mut known) = (String::new(), Known::default());
     let mut line = 0;
     loop {
         text.clear();
@@ -70,24 +74,66 @@ pub fn read_jsonl(
             Err(_) if line > 1 && !text.ends_with('\n') => return Ok(()),
             Err(error) => return Err(ReadError::Line { line, error }),
         };
-        match (&record, line) {
+        match (&mut record, line) {
             (Record::Header { version, .. }, 1) if *version != super::record::VERSION => {
                 return Err(ReadError::Version(*version));
             }
             (Record::Header { .. }, 1) => {}
             (_, 1) => return Err(ReadError::NoHeader),
-            (Record::Place { .. }, _) => {
-                if let Record::Place { id, place } = record {
-                    places.insert(id, Arc::new(place));
-                }
+            (Record::Place { id, place }, _) => {
+                known.places.insert(*id, Arc::new(std::mem::take(place)));
                 continue;
             }
+            (Record::Fault(fault), _) => {
+                if let Some(run) = known.complete_fault(fault, line)? {
+                    each(run)?;
+                }
+            }
+            (Record::Frames(run), _) => as_before(&mut run.who.satp, &mut known.frames_satp),
             _ => {}
         }
-        for place in record.places() {
-            let id = place.pc;
-            *place = places.get(&id).ok_or(ReadError::Place { line, id })?.clone();
-        }
+        known.find_places(&mut record, line)?;
         each(record)?;
     }
+}
+
+/// What the lines before say about the next.
+#[derive(Default)]
+struct Known {
+    places: HashMap<u64, Arc<Place>>,
+    fault_satp: u64,
+    frames_satp: u64,
+}
+
+impl Known {
+    /// Adds to a fault what is usual. Returns the frames that its line holds.
+    fn complete_fault(
+        &mut self,
+        fault: &mut Fault,
+        line: u64,
+    ) -> Result<Option<Record>, ReadError> {
+        as_before(&mut fault.who.satp, &mut self.fault_satp);
+        fault.returned = fault.returned.or(fault.usual_return());
+        let wrong = |what| ReadError::Line { line, error: serde::de::Error::custom(what) };
+        let run = fault.take_frames(self.frames_satp).map_err(wrong)?;
+        let mut run = run.map(Record::Frames);
+        run.iter_mut().try_for_each(|run| self.find_places(run, line))?;
+        Ok(run)
+    }
+
+    /// Puts places where their numbers are.
+    fn find_places(&self, record: &mut Record, line: u64) -> Result<(), ReadError> {
+        for place in record.places() {
+            let id = place.pc;
+            *place = self.places.get(&id).ok_or(ReadError::Place { line, id })?.clone();
+        }
+        Ok(())
+    }
+}
+
+fn as_before(satp: &mut u64, before: &mut u64) {
+    if *satp == AS_BEFORE {
+        *satp = *before;
+    }
+    *before = *satp;
 }

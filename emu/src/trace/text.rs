@@ -430,6 +430,7 @@ pub(crate) mod tests {
             freed: 0,
             free: Some(31987),
             class: None,
+            frames: Vec::new(),
         }
     }
 

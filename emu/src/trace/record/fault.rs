@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Moment, Place, Reason, Who, Word, numbered};
+use super::{
+    Access, Frames, Moment, Place, Reason, SavedFrame, USUAL_NS, Who, Word, is_default, numbered,
+};
 
 /// What became of a fault, inferred from the page table before and after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
     /// A new frame full of zeros was mapped.
@@ -108,6 +110,8 @@ pub struct Fault {
     #[serde(with = "numbered")]
     pub place: Arc<Place>,
     /// Whether it came from user mode.
+    #[serde(rename = "kernel", with = "kernel")]
+    #[serde(skip_serializing_if = "kernel::is_not", default = "kernel::never")]
     pub user: bool,
     /// What was attempted.
     pub access: Access,
@@ -144,8 +148,48 @@ pub struct Fault {
     /// How the kernel itself classified it, when it says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub class: Option<Word>,
+    /// Only in files: the frames that its handling allocated and freed, if that is all there was
+    /// in between. Elsewhere they are a record before it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(in crate::trace) frames: Vec<SavedFrame>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
+/// In a file, what is unusual is said: that a fault came from the kernel.
+mod kernel {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(user: &bool, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_bool(!user)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
+        bool::deserialize(input).map(|kernel| !kernel)
+    }
+
+    pub fn is_not(user: &bool) -> bool {
+        *user
+    }
+
+    pub fn never() -> bool {
+        true
+    }
+}
+
+impl Fault {
+    /// When it returned, if instructions took the usual time.
+    pub(in crate::trace) fn usual_return(&self) -> Option<u64> {
+        Some(self.at.ns.wrapping_add(self.cost?.wrapping_mul(USUAL_NS.into())))
+    }
+
+    /// The frames in it as a record of their own, that of an address space; nothing if there are
+    /// none.
+    pub(in crate::trace) fn take_frames(
+        &mut self,
+        satp: u64,
+    ) -> Result<Option<Frames>, &'static str> {
+        let saved = std::mem::take(&mut self.frames);
+        let who = Who { satp, ..self.who.clone() };
+        Frames::from_saved(self.at, who, self.free.unwrap_or(0), saved)
+            .map(Frames::begin_with_first)
+    }
 }

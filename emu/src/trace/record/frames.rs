@@ -67,6 +67,14 @@ pub struct Changed<'a> {
 pub const MAX_CALLERS: usize = 1 << 8;
 
 impl Frames {
+    /// Becomes a copy of another one, in the memory that it has.
+    pub(in crate::trace) fn copy(&mut self, other: &Frames) {
+        (self.at, self.free) = (other.at, other.free);
+        self.who.clone_from(&other.who);
+        self.callers.clone_from(&other.callers);
+        self.frames.clone_from(&other.frames);
+    }
+
     /// Every frame, in order.
     pub fn each(&self) -> impl Iterator<Item = Changed<'_>> {
         let freed = self.frames.iter().filter(|frame| frame.change == Change::Freed).count() as u64;
@@ -97,7 +105,7 @@ impl Frames {
 }
 
 /// Nanoseconds that an instruction takes when one hart runs.
-const USUAL_NS: u32 = 10;
+pub(in crate::trace) const USUAL_NS: u32 = 10;
 /// The logarithm of a frame's size.
 pub const FRAME_SHIFT: u32 = 12;
 
@@ -114,8 +122,8 @@ struct Saved {
 
 /// `[frame, instructions, caller, nanoseconds]`: the frame's number, negative when it was freed;
 /// without the caller, it is the one before; without nanoseconds, they are [`USUAL_NS`] each.
-#[derive(Serialize, Deserialize)]
-struct SavedFrame(
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::trace) struct SavedFrame(
     i64,
     u32,
     #[serde(skip_serializing_if = "Option::is_none", default)] Option<u64>,
@@ -142,7 +150,17 @@ impl TryFrom<Saved> for Frames {
     type Error = &'static str;
 
     fn try_from(saved: Saved) -> Result<Frames, &'static str> {
-        let Saved { at, who, free, frames } = saved;
+        Frames::from_saved(saved.at, saved.who, saved.free, saved.frames)
+    }
+}
+
+impl Frames {
+    pub(super) fn from_saved(
+        at: Moment,
+        who: Who,
+        free: u64,
+        frames: Vec<SavedFrame>,
+    ) -> Result<Frames, &'static str> {
         let mut run = Frames { at, who, free, ..Frames::default() };
         let mut caller = 0;
         for SavedFrame(number, insns, called, ns) in frames {
@@ -160,6 +178,15 @@ impl TryFrom<Saved> for Frames {
             run.frames.push(Frame { pa, insns, ns, caller, change });
         }
         Ok(run)
+    }
+
+    /// The same with the time of the first frame for its own; nothing without frames.
+    pub(super) fn begin_with_first(mut self) -> Option<Frames> {
+        let first = self.frames.first_mut()?;
+        let (insns, ns) = (std::mem::take(&mut first.insns), std::mem::take(&mut first.ns));
+        self.at.insns = self.at.insns.saturating_add(insns.into());
+        self.at.ns = self.at.ns.saturating_add(ns.into());
+        Some(self)
     }
 }
 

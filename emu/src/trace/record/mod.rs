@@ -16,11 +16,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::fault::{Fault, Outcome, Via};
 pub use self::frames::{Change, Changed, FRAME_SHIFT, Frame, Frames, FreePages, MAX_CALLERS};
+pub(super) use self::frames::{SavedFrame, USUAL_NS};
 pub use self::tlb::{MissCause, TlbTally};
 pub use crate::mmu::{Access, Reason};
 
 /// Version of the record format.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A word of ours, or one that was read from a file.
 pub type Word = Cow<'static, str>;
@@ -33,7 +34,12 @@ pub struct Moment {
     /// Instructions retired by all harts since reset.
     pub insns: u64,
     /// The hart.
+    #[serde(skip_serializing_if = "is_default", default)]
     pub hart: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Who it happened to.
@@ -46,7 +52,20 @@ pub struct Who {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<Arc<str>>,
     /// The address space: the value of `satp`.
+    #[serde(skip_serializing_if = "is_as_before", default = "as_before")]
     pub satp: u64,
+}
+
+/// Only in files, in faults and frames: `satp` is that of the record of the same kind before. No
+/// machine has this value.
+pub(super) const AS_BEFORE: u64 = u64::MAX;
+
+fn as_before() -> u64 {
+    AS_BEFORE
+}
+
+fn is_as_before(satp: &u64) -> bool {
+    *satp == AS_BEFORE
 }
 
 /// A place in a program.
@@ -353,7 +372,7 @@ mod tests {
     fn every_kind_survives_the_way_to_json_and_back() {
         let at = Moment { ns: 1, insns: 2, hart: 3 };
         let place = Arc::new(Place { pc: 4, ..Place::default() });
-        let who = Who { pid: Some(5), name: Some("sh".into()), satp: u64::MAX };
+        let who = Who { pid: Some(5), name: Some("sh".into()), satp: u64::MAX - 1 };
         let first = Frame { pa: 4096, insns: 0, ns: 0, caller: 0, change: Change::Allocated };
         let frames = Frames {
             at,

@@ -7,8 +7,9 @@ use isa::Priv;
 use super::infer::{outcome, reason_of};
 use super::{MAX_PENDING, Tracer, key_of};
 use crate::events::View;
+use crate::trace::notes::FaultNote;
 use crate::trace::peek;
-use crate::trace::record::{Access, Fault, Moment, Outcome, Place, Reason, Record, Via, Who};
+use crate::trace::record::{Access, Moment, Outcome, Place, Reason, Who};
 
 /// Where a fault can be open: in a process's own code, in the kernel's on its behalf, or in a
 /// system call that walks the table by itself.
@@ -22,7 +23,10 @@ pub(super) enum Slot {
 
 /// A fault between trap and return.
 pub(super) struct Open {
-    pub fault: Fault,
+    pub fault: FaultNote,
+    who: Who,
+    /// The instruction that faulted.
+    place: Arc<Place>,
     /// The table that it is about.
     pub satp: u64,
     pub before: peek::Seen,
@@ -34,51 +38,70 @@ pub(super) struct Open {
     retired: u64,
 }
 
+/// Lists that are kept for later, and their length.
+const MAX_SPARE: usize = 16;
+
 /// The faults that are open: few, as most are over before the next one begins.
 #[derive(Default)]
-pub(super) struct OpenFaults(Vec<(Slot, Open)>);
+pub(super) struct OpenFaults {
+    open: Vec<(Slot, Open)>,
+    /// What earlier ones allocated: the memory serves the next.
+    spare: Vec<Vec<u64>>,
+}
 
 impl OpenFaults {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.open.is_empty()
     }
 
     fn position(&self, slot: Slot) -> Option<usize> {
-        self.0.iter().rposition(|(other, _)| *other == slot)
+        self.open.iter().rposition(|(other, _)| *other == slot)
     }
 
     fn get(&self, slot: Slot) -> Option<&Open> {
-        self.position(slot).map(|at| &self.0[at].1)
+        self.position(slot).map(|at| &self.open[at].1)
     }
 
     /// Returns one that gives way: the one that was there before, or the oldest when there are too
     /// many that never return.
     fn insert(&mut self, slot: Slot, open: Open) -> Option<Open> {
-        let full = self.0.len() >= MAX_PENDING;
-        let older = self.remove(slot).or_else(|| full.then(|| self.0.remove(0).1));
-        self.0.push((slot, open));
+        let full = self.open.len() >= MAX_PENDING;
+        let older = self.remove(slot).or_else(|| full.then(|| self.open.remove(0).1));
+        self.open.push((slot, open));
         older
     }
 
     fn remove(&mut self, slot: Slot) -> Option<Open> {
-        self.position(slot).map(|at| self.0.swap_remove(at).1)
+        self.position(slot).map(|at| self.open.swap_remove(at).1)
+    }
+
+    /// An empty list for what a fault allocates.
+    fn spare(&mut self) -> Vec<u64> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    fn reuse(&mut self, mut allocated: Vec<u64>) {
+        allocated.clear();
+        if self.spare.len() < MAX_SPARE && allocated.capacity() <= MAX_SPARE {
+            self.spare.push(allocated);
+        }
     }
 }
 
 /// A fault of user code of which nothing is known yet but what was attempted.
-fn begun(at: Moment, who: Who, place: Arc<Place>, va: u64, access: Access, via: Via) -> Fault {
-    Fault {
+fn begun(at: Moment, satp: u64, va: u64, access: Access) -> FaultNote {
+    FaultNote {
         at,
-        who,
-        place,
+        satp,
+        place: 0,
         user: true,
         access,
-        va,
         reason: Reason::Invalid,
         level: 0,
+        va,
         pte: 0,
-        via,
+        call: None,
         outcome: Outcome::NeverReturned,
         cost: None,
         returned: None,
@@ -107,29 +130,33 @@ impl Tracer {
             self.harts[view.hart.id].handling = Some(key);
         }
         let before = peek::look(view.ram(), satp, refused.va).unwrap_or_default();
-        let fault = Fault {
+        let fault = FaultNote {
             user,
             reason: refused.reason,
             level: u32::from(refused.level),
             pte: refused.pte.0,
-            ..begun(at, who, place, refused.va, refused.access, Via::Trap)
+            ..begun(at, satp, refused.va, refused.access)
         };
-        let retired = view.hart.retired();
-        let open =
-            Open { fault, satp, before, allocated: Vec::new(), refs: None, soft: false, retired };
+        let (retired, allocated) = (view.hart.retired(), self.open.spare());
+        let refs = None;
+        let open = Open { fault, who, place, satp, before, allocated, refs, soft: false, retired };
         if let Some(older) = self.open.insert(slot, open) {
             // A second fault of the same kind while the first is handled.
-            self.emit_fault(older.fault);
+            self.emit_fault(older);
         }
     }
 
     /// A system call begins to see to a page that it needs. `satp`: the table.
     pub(super) fn open_soft(&mut self, view: &View, va: u64, satp: u64, access: Access) {
+        // The kernel says so of traps as well.
+        if self.open.get(Slot::User(self.key(view))).is_some() {
+            return;
+        }
         let before = peek::look(view.ram(), satp, va).unwrap_or_default();
         if let Some(open) = self.soft(view, va, satp, access, before)
             && let Some(older) = self.open.insert(Slot::Soft(self.key(view)), open)
         {
-            self.emit_fault(older.fault);
+            self.emit_fault(older);
         }
     }
 
@@ -146,7 +173,7 @@ impl Tracer {
             open.allocated = allocated;
             open.fault.outcome = outcome(view.ram(), &open, self.free.is_some());
             open.fault.free = self.free;
-            self.emit_fault(open.fault);
+            self.emit_fault(open);
         }
     }
 
@@ -164,19 +191,19 @@ impl Tracer {
             return None;
         }
         let call = self.calls.of(key)?;
-        let via = Via::Syscall { number: call.number, name: call.name() };
-        let (pc, space) = (call.pc, call.satp);
+        let (number, pc, space) = (call.number, call.pc, call.satp);
         let who = Who { satp: space, ..self.who(view) };
         let place = self.place(view.ram(), pc, space, true);
         let canonical = peek::is_canonical(satp, va);
-        let fault = Fault {
+        let fault = FaultNote {
+            call: Some(number),
             reason: if canonical { reason_of(before.pte, access) } else { Reason::NotCanonical },
             level: before.level,
             pte: before.pte,
-            ..begun(self.moment(view), who, place, va, access, via)
+            ..begun(self.moment(view), space, va, access)
         };
-        let retired = view.hart.retired();
-        Some(Open { fault, satp, before, allocated: Vec::new(), refs: None, soft: true, retired })
+        let (retired, allocated) = (view.hart.retired(), self.open.spare());
+        Some(Open { fault, who, place, satp, before, allocated, refs: None, soft: true, retired })
     }
 
     /// The system call has seen to the page, or cannot. Returns the page.
@@ -195,15 +222,15 @@ impl Tracer {
         let key = self.key(view);
         let slots = [Slot::Soft(key), Slot::Kernel(view.hart.id), Slot::User(key)];
         let at = slots.into_iter().find_map(|slot| self.open.position(slot))?;
-        Some(&mut self.open.0[at].1)
+        Some(&mut self.open.open[at].1)
     }
 
     /// The process is back in user mode.
     pub(super) fn user_returned(&mut self, view: &View, key: i64) {
         let Some(open) = self.open.remove(Slot::User(key)) else { return };
         let same_space = view.hart.csr.satp.bits() == open.satp;
-        let same_place = view.hart.ctx.pc == open.fault.place.pc;
-        if same_space && (same_place || open.fault.who.pid.is_some()) {
+        let same_place = view.hart.ctx.pc == open.place.pc;
+        if same_space && (same_place || open.who.pid.is_some()) {
             self.finish(view, open);
         } else {
             // Something else runs there: what faulted is gone.
@@ -214,7 +241,7 @@ impl Tracer {
     /// The kernel goes on behind a trap of its own.
     pub(super) fn kernel_returned(&mut self, view: &View) {
         let slot = Slot::Kernel(view.hart.id);
-        let returns = |open: &Open| open.fault.place.pc == view.hart.ctx.pc;
+        let returns = |open: &Open| open.place.pc == view.hart.ctx.pc;
         if self.open.get(slot).is_some_and(returns)
             && let Some(open) = self.open.remove(slot)
         {
@@ -229,7 +256,7 @@ impl Tracer {
         let same_hart = at.hart == open.fault.at.hart;
         open.fault.cost = same_hart.then(|| view.hart.retired() - open.retired);
         open.fault.free = self.free;
-        self.emit_fault(open.fault);
+        self.emit_fault(open);
     }
 
     /// The process ends: so do its faults.
@@ -244,19 +271,21 @@ impl Tracer {
     fn killed(&mut self, mut open: Open) {
         open.fault.outcome = Outcome::Killed;
         open.fault.free = self.free;
-        self.emit_fault(open.fault);
+        self.emit_fault(open);
     }
 
     /// Nothing comes any more.
     pub(super) fn close_open(&mut self) {
-        let mut open = std::mem::take(&mut self.open.0);
+        let mut open = std::mem::take(&mut self.open.open);
         open.sort_by_key(|(slot, open)| (open.fault.at.insns, *slot));
         for (_, open) in open {
-            self.emit_fault(open.fault);
+            self.emit_fault(open);
         }
     }
 
-    pub(super) fn emit_fault(&mut self, fault: Fault) {
-        self.emit(Record::Fault(fault));
+    fn emit_fault(&mut self, open: Open) {
+        self.end_run();
+        self.outputs.fault(&open.fault, &open.who, &open.place);
+        self.open.reuse(open.allocated);
     }
 }

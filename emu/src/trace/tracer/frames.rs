@@ -2,9 +2,8 @@
 
 use super::Tracer;
 use crate::events::View;
-use crate::trace::record::{
-    Change, FRAME_SHIFT, Frame, Frames, MAX_CALLERS, Moment, Place, Record,
-};
+use crate::trace::notes::RunNote;
+use crate::trace::record::{Change, FRAME_SHIFT, Frame, MAX_CALLERS, Moment, Place, Record};
 
 /// Frames in one record.
 const MAX_RUN: usize = 128;
@@ -12,7 +11,7 @@ const MAX_RUN: usize = 128;
 /// The run of frames that the next one may belong to.
 #[derive(Default)]
 pub(super) struct Run {
-    frames: Frames,
+    note: RunNote,
     /// When the last was.
     last: Moment,
     /// Which of the hart's processes it is: [`super::on_hart::OnHart::whose`].
@@ -25,16 +24,16 @@ pub(super) struct Run {
 
 impl Run {
     fn takes(&self, change: Change, at: Moment, whose: u64, free: u64) -> bool {
-        let run = &self.frames;
+        let run = &self.note;
         let expected = match change {
             Change::Allocated => run.free.wrapping_sub(1),
             Change::Freed => run.free.wrapping_add(1),
         };
         let (insns, ns) = (at.insns - self.last.insns, at.ns - self.last.ns);
-        (1..MAX_RUN).contains(&run.frames.len())
+        (1..MAX_RUN).contains(&run.frames)
             && (run.at.hart, self.whose, expected) == (at.hart, whose, free)
             && insns.max(ns) <= u32::MAX.into()
-            && run.callers.len() < MAX_CALLERS
+            && run.callers < MAX_CALLERS
     }
 }
 
@@ -71,18 +70,20 @@ impl Tracer {
         let hart = &mut self.harts[view.hart.id];
         let whose = hart.whose(self.guest.reader.as_ref(), view);
         if !self.run.takes(change, at, whose, free) {
-            let who = hart.last().clone();
             self.end_run();
-            (self.run.frames.at, self.run.frames.who) = (at, who);
+            let who = self.harts[view.hart.id].last();
+            self.outputs.begin_run(who);
+            (self.run.note.at, self.run.note.satp) = (at, who.satp);
             (self.run.last, self.run.whose) = (at, whose);
         }
         // The allocator's caller: its return address is the best guess without a stack walk.
         let caller = self.caller(view.hart.x(1));
         let run = &mut self.run;
         let (insns, ns) = ((at.insns - run.last.insns) as u32, (at.ns - run.last.ns) as u32);
-        (run.last, run.frames.free) = (at, free);
+        (run.last, run.note.free) = (at, free);
+        run.note.frames += 1;
         let pa = pa >> FRAME_SHIFT << FRAME_SHIFT;
-        run.frames.frames.push(Frame { pa, insns, ns, caller, change });
+        self.outputs.frame(Frame { pa, insns, ns, caller, change });
     }
 
     /// Which of the run's callers it is that the allocator returns to.
@@ -92,7 +93,8 @@ impl Tracer {
             run.caller = run.from.iter().position(|other| *other == from).unwrap_or_else(|| {
                 let known = self.guest.kernel.as_ref().map(|kernel| kernel.place(from));
                 let place = known.unwrap_or_else(|| Place { pc: from, ..Place::default() }.into());
-                run.frames.callers.push(place);
+                self.outputs.caller(&place);
+                run.note.callers += 1;
                 run.from.push(from);
                 run.from.len() - 1
             });
@@ -103,11 +105,9 @@ impl Tracer {
 
     /// Writes the run, if there is one.
     pub(super) fn end_run(&mut self) {
-        if !self.run.frames.frames.is_empty() {
+        if self.run.note.frames > 0 {
             self.run.from.clear();
-            let next = self.outputs.run();
-            let run = std::mem::replace(&mut self.run.frames, next);
-            self.outputs.record(Record::Frames(run));
+            self.outputs.end_run(std::mem::take(&mut self.run.note));
         }
     }
 

@@ -4,8 +4,9 @@ use abi::hint::FaultClass;
 
 use super::faults::Open;
 use crate::mem::Ram;
+use crate::trace::notes::FaultNote;
 use crate::trace::peek;
-use crate::trace::record::{Access, Fault, Outcome, Reason, Word};
+use crate::trace::record::{Access, Outcome, Reason};
 
 /// The outcome of a fault that is over. `counted`: frames that are allocated are known, so one
 /// that was not allocated in between had other users.
@@ -29,7 +30,7 @@ pub fn outcome(ram: &Ram, open: &Open, counted: bool) -> Outcome {
             Outcome::Copied { from: old, to: pa, refs: open.refs }
         }
         _ if !fresh => Outcome::Joined { pa },
-        _ if open.fault.class.as_deref() == Some("FileFill") => Outcome::Filled { pa },
+        _ if open.fault.class == Some("FileFill") => Outcome::Filled { pa },
         _ if peek::is_zero(ram, pa) => Outcome::Zeroed { pa },
         _ => Outcome::Filled { pa },
     }
@@ -39,7 +40,7 @@ pub fn outcome(ram: &Ram, open: &Open, counted: bool) -> Outcome {
 const AD: u64 = 0b1100_0000;
 
 /// Whether a leaf allows what the fault attempted.
-pub fn allows(pte: u64, fault: &Fault) -> bool {
+pub fn allows(pte: u64, fault: &FaultNote) -> bool {
     let needed = match fault.access {
         Access::Load => 1 << 1,
         Access::Store => 1 << 2,
@@ -60,9 +61,8 @@ pub fn reason_of(pte: u64, access: Access) -> Reason {
 }
 
 /// The in-tree kernel's own name for what it met.
-pub fn class_name(class: u64) -> Option<Word> {
-    let (_, name) = CLASSES.iter().find(|(known, _)| *known as u64 == class)?;
-    Some(Word::Borrowed(name))
+pub fn class_name(class: u64) -> Option<&'static str> {
+    CLASSES.iter().find(|(known, _)| *known as u64 == class).map(|(_, name)| *name)
 }
 
 const CLASSES: [(FaultClass, &str); 12] = [

@@ -31,7 +31,7 @@ impl Tracer {
         match (probe.function, probe.returns) {
             (Watched::Kalloc, _) if a0 == 0 => {
                 if let Some(open) = self.handled(view) {
-                    open.fault.class = Some("OutOfMemory".into());
+                    open.fault.class = Some("OutOfMemory");
                 }
             }
             (Watched::Kalloc, _) => {
