@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::deed::Deed;
 use super::tables::{bits, frame_of, is_leaf};
 use crate::mmu::Access;
+use crate::trace::quick::QuickMap;
 
 /// A translation that was used.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +35,10 @@ pub struct Used {
 /// What the TLBs of all harts may hold.
 #[derive(Default)]
 pub struct Stale {
-    harts: Vec<HashMap<(u16, u64), Cached>>,
+    harts: Vec<QuickMap<(u16, u64), Cached>>,
     /// What was shown last on a hart, and is known to agree.
     last: Option<(usize, u16, u64, Access)>,
-    changes: HashMap<u64, (u64, u64, Deed)>,
+    changes: QuickMap<u64, (u64, u64, Deed)>,
 }
 
 /// Changes that are remembered.
@@ -46,7 +47,7 @@ const MAX_CHANGES: usize = 1 << 18;
 impl Stale {
     /// Empty TLBs.
     pub fn new(harts: usize) -> Stale {
-        Stale { harts: vec![HashMap::new(); harts], ..Stale::default() }
+        Stale { harts: vec![QuickMap::default(); harts], ..Stale::default() }
     }
 
     /// A leaf in memory changed.
@@ -106,7 +107,7 @@ impl Stale {
         let entries = &mut self.harts[hart];
         if let (None, None) = (va, asid) {
             // Clearing takes time by what was there once, which the kernel's start makes large.
-            *entries = HashMap::new();
+            *entries = QuickMap::default();
             return;
         }
         entries.retain(|(of, vpn), cached| {

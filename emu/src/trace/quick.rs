@@ -23,6 +23,10 @@ impl Hasher for Quick {
         self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(SPREAD);
     }
 
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(word.into());
+    }
+
     fn write_i64(&mut self, word: i64) {
         self.write_u64(word as u64);
     }
