@@ -3,8 +3,6 @@
 //! A TLB of any size may have kept any of these, so that using one that differs from the table
 //! is an error of the guest even if the machine at hand does not show it.
 
-use std::collections::HashMap;
-
 use super::deed::Deed;
 use super::tables::{bits, frame_of, is_leaf};
 use crate::mmu::Access;
