@@ -27,16 +27,23 @@ Exit status: the guest's own (test finisher or tohost; 0 for Ctrl-A x), or
   78  the guest is stuck: a trap handler traps itself, for ever
   128+n  signal n ended the run
 
-A line of --trace, from left to right: time in seconds, hart, process, its name; the access, its
-address and the function that made it (`*`: a system call needed the page); the page-table entry
-(read write execute user global accessed dirty) and the level where the walk stopped; why:
+A line of --trace, from left to right: virtual time in seconds, hart, process id and name; the
+access (`*`: no trap, a system call needed the page), its address, and the function that made it
+(+ bytes from its start, but for one that the compiler put into another); the page-table entry
+where the walk stopped (read write execute user global accessed dirty) and its level (L0: a page of
+4 KiB); why:
   lazy: promised, not mapped yet    cow: shared until written    shared, file: of a mapping
-  absent: not mapped    text, rdonly, noread, noexec, kernel: mapped, but not for this
-what the kernel did:
-  zeroed, filled: a new frame       copied A>B: frame B is a copy of A (rc: users of A)
+  absent: not mapped    text, rdonly, noread, noexec: mapped, but not for this access
+  kernel: not for user mode    user: not for the kernel    canon, rsvd, align: not a valid address
+  or entry    needA, needD: that bit is the kernel's to set (--ad=fault)
+what the kernel did, with frames as physical addresses without their last three digits:
+  zeroed, filled: a new frame       copied A>B: frame B is a copy of A (rc: users of A, before>now)
   joined: a frame that others have  writable: its last user needs no copy
-  spurious: was allowed already     refused: the system call failed     KILLED: the process ended
-and what it took in instructions from trap to return, and the free pages left.
+  remapped: other permissions       spurious: was allowed already
+  refused: the system call failed   KILLED: the process ended
+  UNRESOLVED: it will fault again   never returned: the trace ended first
+and what it took in instructions from trap to return, and the free pages left. All words of the
+columns acc, why and outcome can be in -e: -e 'name=sh store !cow', -e 'va=3000-5fff killed,refused'.
     time h pid cmd  acc    va function   pte     lv why  outcome                  insns   free
 0.010903 0   2 sh   store 5f38 main+0x1ac r--u-ad L0 cow copied 87fd8>87fe8 rc 2>1 2191  32327
 Saved traces: emu report --help.

@@ -137,7 +137,9 @@ impl Summary {
             let mean = |tally: Tally| tally.insns / tally.count.max(1);
             let (of_a, of_b) = (of(a), of(b));
             row(&format!("  {name}"), of_a.count, of_b.count);
-            row("    instructions each", mean(of_a), mean(of_b));
+            if of_a.count > 0 && of_b.count > 0 {
+                row("    instructions each", mean(of_a), mean(of_b));
+            }
         }
         if let (Some(free_a), Some(free_b)) = (a.free, b.free) {
             row("free pages, fewest", free_a.least, free_b.least);

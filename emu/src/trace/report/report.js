@@ -52,8 +52,9 @@ function draw(root, data) {
   function totals() {
     const t = data.totals;
     const share = t.insns ? (100 * t.fault_insns / t.insns).toFixed(2) : "0";
-    root.querySelector(".totals").textContent = `${t.kernel}, ${t.harts} hart${t.harts === 1 ? "" : "s"}, ${time(t.us)} of virtual time, ` +
-      `${number(t.insns)} instructions, by which the axes below count. ${number(t.faults)} page faults took ${number(t.fault_insns)} of them (${share} %).`;
+    const others = t.faults < t.fault_traps ? ` They are those that the filter lets pass: ${number(t.fault_traps)} traps were page faults.` : "";
+    root.querySelector(".totals").textContent = `${runs.length > 1 ? "AB"[runs.indexOf(data)] + ": " : ""}${t.kernel}, ${t.harts} hart${t.harts === 1 ? "" : "s"}, ${time(t.us)} of virtual time, ` +
+      `${number(t.insns)} instructions, by which the axes below count. ${number(t.faults)} page faults took ${number(t.fault_insns)} of them (${share} %).${others}`;
     if (data.findings.length) {
       const found = root.querySelector(".findings");
       found.hidden = false;
@@ -72,8 +73,12 @@ function draw(root, data) {
       path += `V${y(most).toFixed(1)}V${y(least).toFixed(1)}V${y(last).toFixed(1)}`;
     }
     path += `H${x(end)}`;
-    const marks = data.marks.slice(0, 4000).map((m) => {
+    // Of marks that would cover each other the first is enough.
+    const seen = new Set(), marks = data.marks.map((m) => {
       const kind = m.text.split(" ")[0], row = ["fork", "exec", "exit"].indexOf(kind), c = ["#2a6fdb", "#1d8a4e", "#c0392b"][row] || "#999";
+      const here = row + " " + Math.round(x(m.t));
+      if (seen.has(here)) return "";
+      seen.add(here);
       return `<line x1="${x(m.t)}" x2="${x(m.t)}" y1="${H - 30 + 5 * row}" y2="${H - 26 + 5 * row}" stroke="${c}"><title>${esc(m.text)} (pid ${m.pid}) at ${count(m.t)}</title></line>`;
     }).join("");
     const labels = [high, Math.round((high + low) / 2), low].map((v) => `<text x="55" y="${y(v) + 4}" text-anchor="end">${number(v)}</text>`).join("");
@@ -104,6 +109,7 @@ function draw(root, data) {
 
   function pages() {
     const select = root.querySelector("select"), keys = [...new Set(data.faults.map((f) => f[2]))].sort((a, b) => a - b);
+    select.parentNode.hidden = !keys.length;
     if (!keys.length) return nothing("pages", "No page fault.");
     select.innerHTML = '<option value="">all</option>' + keys.map((k) => `<option value="${k}">${esc(processName(k))}</option>`).join("");
     const draw = () => {
@@ -176,32 +182,42 @@ function draw(root, data) {
       const parent = p.parent !== null && data.processes[p.parent] ? p.parent : null;
       children.set(parent, [...(children.get(parent) || []), key]);
     }
+    if (!all.length) return nothing("tree", "No process was seen.");
     const KINDS = [["zeroed", "zeroed or filled", "zeroed"], ["joined", "joined", "joined"], ["copied", "copied", "copied"], ["kept", "kept by the last user", "made writable"]];
     const most = Math.max(1, ...all.map(([, p]) => p.zeroed + p.joined + p.copied + p.kept));
     let rows = "", shown = 0;
-    const visit = (key, depth, group) => {
+    // Processes with the same number are alike, and so are their children.
+    const FIELDS = ["name", "status", "faults", "zeroed", "copied", "kept", "joined", "killed"], numbers = new Map(), kinds = new Map();
+    const kind = (key, depth) => {
+      if (kinds.has(key)) return kinds.get(key);
+      const below = depth > 64 ? [key] : (children.get(key) || []).map((child) => kind(child, depth + 1));
+      const text = JSON.stringify([FIELDS.map((field) => data.processes[key][field]), below]);
+      if (!numbers.has(text)) numbers.set(text, numbers.size);
+      kinds.set(key, numbers.get(text));
+      return numbers.get(text);
+    };
+    const visit = (key, depth, group, inEach) => {
       if (shown++ > 400) return;
       const p = data.processes[key];
       const bar = KINDS.map(([field, , c]) => `<i style="width:${100 * p[field] / most}%;background:${colour(c)}" title="${p[field]} ${field}"></i>`).join("");
-      const name = group.length > 1 ? `${group.length} × ${p.name} (${key} to ${group[group.length - 1]})` : processName(key);
-      const each = group.length > 1 ? " each" : "";
+      const several = group.length > 1, last = group[group.length - 1];
+      const name = inEach ? `${several ? group.length + " × " : ""}${p.name} of each` : several ? `${group.length} × ${p.name} (${key} to ${last})` : processName(key);
+      const each = several || inEach ? " each" : "";
       const fate = p.killed ? `<b class="exit">killed by a fault</b>` : p.status !== null ? `exit ${p.status}` : "";
       rows += `<div class="row"><span style="padding-left:${Math.min(depth, 12) * 14}px">${esc(name)}</span><span class="bar">${bar}</span><span>${number(p.faults)} fault${p.faults === 1 ? "" : "s"}, ${number(p.copied)} copied${each}${fate && ", " + fate}</span></div>`;
-      family(children.get(key) || [], depth + 1);
+      family(children.get(key) || [], depth + 1, several || inEach);
     };
-    // Brothers that are alike and childless take one row.
-    const family = (keys, depth) => {
+    // Brothers that are alike take one row, and the children of one stand for those of the others.
+    const family = (keys, depth, inEach) => {
       for (let i = 0; i < keys.length;) {
         let j = i + 1;
-        while (j < keys.length && alike(keys[i], keys[j])) j++;
-        visit(keys[i], depth, keys.slice(i, j));
+        while (j < keys.length && kind(keys[i], depth) === kind(keys[j], depth)) j++;
+        visit(keys[i], depth, keys.slice(i, j), inEach);
         i = j;
       }
     };
-    const alike = (a, b) => [a, b].every((k) => !children.has(k)) &&
-      ["name", "status", "faults", "zeroed", "copied", "kept", "joined", "killed"].every((f) => data.processes[a][f] === data.processes[b][f]);
-    family(children.get(null) || [], 0);
-    const more = shown > 400 ? `<p>${all.length - 400} more processes.</p>` : "";
+    family(children.get(null) || [], 0, false);
+    const more = shown > 400 ? `<p>There were more; ${number(all.length)} processes in all.</p>` : "";
     $("tree").innerHTML = legend(KINDS.map(([, name, c]) => [name, colour(c)])) + rows + more;
   }
 
@@ -217,7 +233,8 @@ function draw(root, data) {
   }
 
   function sites() {
-    root.querySelector("tbody").innerHTML = data.sites.map((s) =>
+    if (!data.sites.length) root.querySelector("table").outerHTML = "<p>No page fault.</p>";
+    else root.querySelector("tbody").innerHTML = data.sites.map((s) =>
       `<tr><td class="n">${number(s.faults)}<td class="n">${number(s.insns)}<td>${esc(s.function)}<td>${esc(s.place)}<td class="code">${esc(s.code)}</tr>`).join("");
   }
 
