@@ -349,8 +349,7 @@ impl<E: Events> Cpu<'_, E> {
             run(self.hart, self.sys, self.events);
             let wants = std::mem::take(&mut self.hart.ctx.wants);
             self.hart.waiting = wants.0 & Wants::WAIT != 0;
-            let stops = wants.0 & (Wants::STOP | Wants::STOP_BEHIND) != 0;
-            if stops || wants.0 & Wants::YIELD != 0 && !alone {
+            if wants.0 & Wants::STOP != 0 || wants.0 & Wants::YIELD != 0 && !alone {
                 return;
             }
             // Nothing but traps: others get their turn, and the console a chance to stop this.

@@ -3,7 +3,20 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::{Command, Output};
+
+use clap::Parser;
+use emu::bus::{Bus, BusConfig};
+use emu::cli::args::Args;
+use emu::cli::setup::Boot;
+use emu::cli::watch;
+use emu::console::BufferConsole;
+use emu::inspect::{Hit, Inspect};
+use emu::jit::Engine;
+use emu::machine::{Machine, MachineConfig, Stop};
+use emu::mem::Ram;
+use emu::trace::observer::Observer;
 
 use common::{BASE, Folder, addi, elf, finish, guest, lui};
 
@@ -50,58 +63,191 @@ fn a_finding_ends_the_run_if_that_is_wanted() {
     assert_eq!(output.status.code(), Some(77), "{text}");
 }
 
-/// A C kernel, as far as the checkers can tell: `kfree` fills the frame with junk and returns.
-#[test]
-fn a_frame_that_is_freed_twice_is_found() {
+/// A C kernel, as far as the checkers can tell: `kfree` fills the frame with junk and returns. It
+/// allocates a frame twice, and frees it twice.
+fn twice() -> Vec<u8> {
     let jal = |words: u32| (2 * words) << 21 | 1 << 7 | 0x6f;
     let mut code = vec![
-        // a0: the page behind this one. t0: junk.
-        1 << 12 | 10 << 7 | 0x17,
+        // s0: the page behind this one. t0: junk.
+        1 << 12 | 8 << 7 | 0x17,
         lui(5, 0x0101_0000),
         addi(5, 5, 0x101),
         32 << 20 | 5 << 15 | 1 << 12 | 6 << 7 | 0x13,
         6 << 20 | 5 << 15 | 5 << 7 | 0x33,
-        jal(12 - 5),
-        jal(12 - 6),
+        jal(14 - 5),
+        jal(14 - 6),
+        jal(16 - 7),
+        jal(16 - 8),
     ];
     code.extend(finish(0x5555));
-    code.extend([2 << 25 | 5 << 20 | 10 << 15 | 3 << 12 | 0x23, 0x0000_8067]);
-    let folder = Folder::new("freed-twice");
-    let symbols = [("kalloc", BASE + 4 * 11), ("kfree", BASE + 4 * 12)];
-    let kernel = folder.file("kernel.elf", &elf(&code, 8192, &symbols));
-    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
-    let output = emu.arg(kernel).arg("--check=frames").output().expect("the program starts");
-    let (checks, text) = findings(&output);
-    assert_eq!(checks, ["frames"], "{text}");
-    assert!(
-        text.contains("frame 80001 is freed by") && text.contains("; it was freed by"),
-        "{text}"
-    );
-    assert_eq!(output.status.code(), Some(0), "{text}");
+    let (store_t0, ret) = (2 << 25 | 5 << 20 | 10 << 15 | 3 << 12 | 0x23, 0x0000_8067);
+    code.extend([addi(10, 8, 0), ret, store_t0, ret]);
+    elf(&code, 8192, &[("kalloc", BASE + 4 * 14), ("kfree", BASE + 4 * 16)])
+}
+
+/// A kernel that takes W from a page of 1 GiB, without `sfence.vma`, and then loads from it and
+/// executes what is in it; or in the other order.
+fn stale(loads_first: bool) -> Vec<u8> {
+    let (load, call) = (0x0005_b503, 0x0800_0667);
+    let [first, second] = if loads_first { [load, call] } else { [call, load] };
+    let code = [
+        // All memory is for all modes.
+        0xfff0_0293,
+        0x3b02_9073,
+        0x01f0_0293,
+        0x3a02_9073,
+        // The page behind this one is a table: RAM at 0 and at its own address, in satp.
+        0x0000_1417,
+        0xff04_0413,
+        0x2000_02b7,
+        0x0cf2_8293,
+        0x0054_3023,
+        0x0054_3823,
+        0x00c4_5313,
+        0x0080_0393,
+        0x03c3_9393,
+        0x0073_6333,
+        0x1803_1073,
+        // To supervisor mode.
+        0x0010_0393,
+        0x00b3_9393,
+        0x3003_9073,
+        0x0000_0397,
+        0x0103_8393,
+        0x3413_9073,
+        0x3020_0073,
+        // a1: an address in the page. t0: the leaf without W.
+        0x0000_15b7,
+        0xffc2_8293,
+        // Call and load, take W, load and call.
+        call,
+        load,
+        0x0054_3023,
+        first,
+        second,
+        0x0000_006f,
+        0x0000_0013,
+        0x0000_0013,
+        // The function, at 128: it returns by a2.
+        0x0006_0067,
+    ];
+    elf(&code, 8192, &[])
+}
+
+type Checked = Observer<false, true>;
+
+/// A machine with that kernel under the checkers, which stop it.
+fn machine(kernel: &Path, engine: Engine, check: &str) -> Machine<Checked> {
+    let path = kernel.to_str().expect("a path in UTF-8");
+    let args = Args::parse_from(["emu", path, &format!("--check={check},stop")]);
+    let boot = Boot::prepare(&args, kernel).expect("it can be loaded");
+    let mut ram = Ram::new(args.memory).expect("memory");
+    boot.load(&mut ram).expect("it fits");
+    let bus = Bus::new(ram, BusConfig::new(1));
+    let tracer = watch::tracer(&args, kernel, false).expect("no files").expect("asked for");
+    let observer = Checked { tracer, tlb: None, checker: watch::checker(&args, kernel) };
+    let max_insns = Some(1000);
+    let config = MachineConfig { engine, max_insns, ..MachineConfig::default() };
+    let mut machine = Machine::with_events(config, bus, observer);
+    machine.set_entry(0, boot.entry, 0, 0);
+    machine
+}
+
+/// The machine stops at, or right behind, the very instruction, and goes on from there as if
+/// nothing had been.
+#[test]
+fn stops_are_where_the_rules_are_broken() {
+    let folder = Folder::new("stops");
+    let twice = folder.file("twice", &twice());
+    let (loads, calls) = (folder.file("loads", &stale(true)), folder.file("calls", &stale(false)));
+    for engine in [Engine::Interp, Engine::Jit, Engine::JitAtOnce] {
+        let stops = |kernel: &Path, check: &str| {
+            let mut machine = machine(kernel, engine, check);
+            let mut console = BufferConsole::default();
+            let mut stops = Vec::new();
+            while let Stop::Point { hart, hit: Hit::Observer } = machine.run(&mut console) {
+                stops.push((machine.pc(hart) % BASE, machine.insns()));
+            }
+            stops
+        };
+        // Before kalloc's return and kfree's first instruction.
+        assert_eq!(stops(&twice, "frames"), [(60, 10), (64, 15)], "{engine:?}");
+        // Behind the load, and before the function.
+        assert_eq!(stops(&loads, "tlb"), [(0x70, 29), (0x80, 30)], "{engine:?}");
+        assert_eq!(stops(&calls, "tlb"), [(0x80, 29), (0x74, 31)], "{engine:?}");
+    }
+}
+
+#[test]
+fn findings_name_the_instruction() {
+    let folder = Folder::new("named");
+    let run = |name: &str, kernel: &[u8], check: &str| {
+        let kernel = folder.file(name, kernel);
+        let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+        emu.arg(kernel).args([check, "--max-insns", "1000"]);
+        findings(&emu.output().expect("the program starts"))
+    };
+    let (checks, text) = run("twice", &twice(), "--check=frames");
+    assert_eq!(checks, ["frames"; 2], "{text}");
+    for part in [
+        "frame 80001 is allocated by user code at 0x8000001c",
+        "[pc 8000003c kalloc+0x4]",
+        "frame 80001 is freed by",
+        "; it was freed by",
+        "[pc 80000040 kfree+0x0]",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (checks, text) = run("stale", &stale(true), "--check=tlb");
+    assert_eq!(checks, ["tlb"; 2], "{text}");
+    assert!(text.contains("load at 0x1000 by") && text.contains("[pc 8000006c "), "{text}");
+    assert!(text.contains("fetch at 0x80 by") && text.contains("[pc 80 "), "{text}");
+    let (_, text) = findings(&same_fault("named-fault", "--check=frames"));
+    assert!(text.contains("[pc 8000003c 8000003c]"), "{text}");
 }
 
 /// The checkers in the order in which they found something, and the text.
 fn findings(output: &Output) -> (Vec<String>, String) {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let words = text.lines().filter_map(|line| line.split_once(" CHECK  ")?.1.split_once(':'));
-    let mut checks: Vec<String> = words.map(|(check, _)| check.to_owned()).collect();
-    checks.dedup();
+    let checks: Vec<String> = words.map(|(check, _)| check.to_owned()).collect();
     (checks, text)
 }
 
-/// The mistake, the command that shows it, the checker, and what its finding says of both sides.
+/// The mistake, the command that shows it, the checker, and what its finding says of both sides
+/// and of the function of the instruction at which it shows.
 const MISTAKES: [(&str, &str, &str, &[&str]); 6] = [
-    ("cow_no_ref", "echo hi", "frames", &["has 1 references and is mapped 2 times"]),
-    ("cow_parent_stays_w", "alloctest fork", "cow", &["may write to frame", "copy-on-write at"]),
-    ("cow_no_sfence", "echo hi", "tlb", &["the table was changed by", "share_frame", "sfence.vma"]),
+    (
+        "cow_no_ref",
+        "echo hi",
+        "frames",
+        &["has 1 reference and is mapped 2 times", "share_frame", " user_return+"],
+    ),
+    (
+        "cow_parent_stays_w",
+        "alloctest fork",
+        "cow",
+        &["may write to frame", "copy-on-write at", " user_return+"],
+    ),
+    (
+        "cow_no_sfence",
+        "echo hi",
+        "tlb",
+        &["the table was changed by", "share_frame", "sfence.vma", " wait]"],
+    ),
     (
         "cow_copyout_skips",
         "usertests pipe1",
         "cow",
-        &["the kernel writes to", "copyout", "copy-on-write"],
+        &["the kernel writes to", "copyout", "copy-on-write", " memcpy+"],
     ),
     ("oom_leak fork=copy", "leakcheck cowtest", "leak", &["no owner any more", "allocated by"]),
-    ("unmapshared_free_now", "test-shared1", "frames", &["was freed by", "still mapped by pid 2"]),
+    (
+        "unmapshared_free_now",
+        "test-shared1",
+        "frames",
+        &["was freed by", "still mapped by pid 2", " user_return+"],
+    ),
 ];
 
 #[test]
@@ -139,8 +285,13 @@ fn findings_do_not_depend_on_the_engine() {
         }
         let (lines, status) = found(&["--check", &format!("{check},stop")]);
         // An instruction, or a look for leaks at the end, may break several rules.
-        let time = |line: &String| line.split_once(' ').map(|(time, _)| time.to_owned());
-        let first = interpreted.0.iter().take_while(|line| time(line) == time(&interpreted.0[0]));
+        let instant = |line: &String| {
+            let (time, pc) =
+                (line.split_once(' ')?.0.to_owned(), line.rsplit_once("[pc ")?.1.to_owned());
+            Some((time, pc))
+        };
+        let first = &interpreted.0[0];
+        let first = interpreted.0.iter().take_while(|line| instant(line) == instant(first));
         assert_eq!((lines, status), (first.cloned().collect(), Some(77)), "{mistake}");
     }
 }

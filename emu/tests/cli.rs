@@ -340,7 +340,7 @@ fn a_trace_has_a_header_and_an_end() {
     assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(7), ""));
     let trace = std::fs::read_to_string(path).expect("a trace");
     let lines: Vec<&str> = trace.lines().collect();
-    assert!(lines[0].starts_with(r#"{"record":"header","version":3,"kernel":"kernel.elf""#));
+    assert!(lines[0].starts_with(r#"{"record":"header","version":4,"kernel":"kernel.elf""#));
     assert!(lines[1].starts_with(r#"{"record":"end""#) && lines[1].contains(r#""status":7"#));
     assert_eq!(lines.len(), 2, "{trace}");
 }

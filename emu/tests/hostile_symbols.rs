@@ -19,6 +19,7 @@ fn check(file: &[u8]) {
     let Ok(symbols) = Symbols::from_elf(file) else { return };
     for pc in TEXT.step_by(2).chain([0, 1, RAM_BASE - 1, u64::MAX - 1, u64::MAX]) {
         symbols.place(pc);
+        symbols.call(pc);
     }
     for name in ["proc", "cpu", "cpus", "pick", "none"] {
         symbols.structure(name);
@@ -31,13 +32,29 @@ fn check(file: &[u8]) {
 fn the_start_is_sound() {
     let symbols = Symbols::from_elf(SOUND).expect("a sound file");
     let pick = symbols.function_named("pick").expect("a function");
-    let place = symbols.place(pick.start + 2);
-    assert_eq!((place.function.as_deref(), place.offset), (Some("pick"), Some(2)));
-    let file = place.file.as_deref().expect("a line table");
-    assert!(file.ends_with("proc.c") && place.line.is_some(), "{file} {:?}", place.line);
+    let place = symbols.place(pick.start);
+    assert_eq!((place.function.as_deref(), place.offset), (Some("pick"), Some(0)));
+    assert_eq!((place.file.as_deref(), place.line), (Some("proc.c"), Some(26)));
     let proc = symbols.structure("proc").expect("debug information");
     assert_eq!((proc.size, proc.members["pid"], proc.members["name"]), (24, 4, 8));
     assert_eq!(symbols.structure("cpu").expect("debug information").members["depth"], 8);
+}
+
+/// Function and line are of the innermost function; the symbol's is named beside it.
+#[test]
+fn inlined_functions_and_calls() {
+    let symbols = Symbols::from_elf(SOUND).expect("a sound file");
+    let pick = symbols.function_named("pick").expect("a function").start;
+    let place = symbols.place(pick + 2);
+    assert_eq!(place.function.as_deref(), Some("pid_of"));
+    assert_eq!((place.inlined_into.as_deref(), place.offset), (Some("pick"), Some(2)));
+    assert_eq!((place.file.as_deref(), place.line), (Some("proc.c"), Some(22)));
+    // `_start` calls `pick` in line 36, and goes on behind that.
+    let start = symbols.function_named("_start").expect("a function").start;
+    let call = symbols.call(start + 0x16);
+    assert_eq!((call.pc, call.line), (start + 0x12, Some(36)));
+    assert_eq!(symbols.call(start).pc, start, "nothing calls there");
+    assert_eq!(symbols.call(0).pc, 0);
 }
 
 /// Every byte at its extremes, alone and as the first of a word.

@@ -197,3 +197,28 @@ fn the_same_command_writes_the_same_trace() {
     });
     assert!(traces[0].len() > 1 << 20 && traces[0] == traces[1]);
 }
+
+/// In a kernel that counts references, a frame's next owner may fill it before `kfree` comes to its
+/// end: that it was freed shows when it is handed out again.
+#[test]
+fn a_frame_that_is_handed_out_again_was_freed() {
+    let jal = |words: u32| (2 * words) << 21 | 1 << 7 | 0x6f;
+    let mut code = vec![1 << 12 | 8 << 7 | 0x17, jal(9 - 1), jal(11 - 2), jal(9 - 3)];
+    code.extend(finish(0x5555));
+    let (nop, ret) = (addi(0, 0, 0), 0x0000_8067);
+    code.extend([addi(10, 8, 0), ret, nop, ret]);
+    let folder = Folder::new("again");
+    let symbols = [("kalloc", BASE + 4 * 9), ("kfree", BASE + 4 * 11)];
+    let kernel = folder.file("kernel.elf", &elf(&code, 8192, &symbols));
+    let mut emu = Command::new(env!("CARGO_BIN_EXE_emu"));
+    let output = emu.arg(kernel).arg("--trace=frames").output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = text.lines().filter_map(|line| line.split_once(" - ")).collect();
+    let lines: Vec<_> = lines.iter().map(|(_, line)| line.trim_start_matches(['-', ' '])).collect();
+    let expected = [
+        "alloc  80001, 0 free by 80000004",
+        "free   80001, 1 free by 80000008",
+        "alloc  80001, 0 free by 8000000c",
+    ];
+    assert_eq!(lines, expected, "{text}");
+}

@@ -23,18 +23,34 @@ pub struct Deed {
     pub pid: Option<i32>,
     /// Where: the instruction, and its callers as far as frame pointers tell; zeros behind.
     pub stack: [u64; DEPTH],
+    /// The first of these is a return address as well: who called is meant.
+    pub called: bool,
 }
 
-/// The kernel's text, and whether its functions keep frame pointers.
+/// The kernel's text, whether its functions keep frame pointers, and since when it runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Layout {
     /// First address of the text, and the one behind it.
     pub text: (u64, u64),
     /// As in C kernels compiled with `-fno-omit-frame-pointer`.
     pub frame_pointers: bool,
+    /// The function that allocates frames: its first address, and the one behind it.
+    pub allocator: (u64, u64),
+    /// When the machine was reset, in nanoseconds.
+    pub since: u64,
 }
 
 impl Layout {
+    /// Virtual time, of all lives of the machine.
+    pub fn ns(&self, view: &View) -> u64 {
+        self.since + view.ns()
+    }
+
+    /// Whether this is in the function that allocates frames.
+    pub fn is_allocator(&self, pc: u64) -> bool {
+        (self.allocator.0..self.allocator.1).contains(&pc)
+    }
+
     fn is_text(&self, pc: u64) -> bool {
         (self.text.0..self.text.1).contains(&pc)
     }
@@ -66,22 +82,29 @@ impl Deed {
         if layout.frame_pointers && layout.is_text(stack[0]) {
             walk_stack(view, layout, in_caller, &mut stack[depth..]);
         }
-        Deed { ns: view.ns(), hart: view.hart.id, pid, stack }
+        Deed { ns: layout.ns(view), hart: view.hart.id, pid, stack, called: in_caller }
     }
 
     /// In words.
     pub fn tell(&self, kernel: Option<&Symbols>) -> String {
         let copies = |pc| {
-            let name = function(kernel, pc).unwrap_or_default();
-            LEAVES.iter().any(|leaf| name.contains(leaf))
+            let function = kernel.and_then(|kernel| kernel.function(pc));
+            function.is_some_and(|f| LEAVES.iter().any(|leaf| f.name.contains(leaf)))
         };
         let guessed = kernel.is_some_and(|kernel| kernel.address("kalloc").is_none());
         let depth = if guessed && !copies(self.stack[0]) { 1 } else { DEPTH };
         let pcs = self.stack.iter().take(depth).take_while(|pc| **pc != 0);
         let mut names = pcs.enumerate().map(|(n, pc)| {
-            let place = kernel.map(|kernel| kernel.place(*pc)).unwrap_or_default();
+            let called = n > 0 || self.called;
+            let place =
+                kernel.map(|kernel| if called { kernel.call(*pc) } else { kernel.place(*pc) });
+            let place = place.unwrap_or_default();
             let mut name = match (&place.function, place.offset) {
-                (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
+                (Some(function), Some(offset)) => {
+                    let outer = place.inlined_into.as_ref();
+                    let inlined = outer.map_or(String::new(), |_| format!("{function} in "));
+                    format!("{inlined}{}+{offset:#x}", outer.unwrap_or(function))
+                }
                 _ if *pc >= abi::layout::TRAMPOLINE => format!("the trampoline ({pc:x})"),
                 _ => format!("user code at {pc:#x}"),
             };
@@ -96,10 +119,6 @@ impl Deed {
         let pid = self.pid.map_or(String::new(), |pid| format!(" for pid {pid}"));
         format!("{place}{callers}{pid} at {}", seconds(self.ns))
     }
-}
-
-fn function(kernel: Option<&Symbols>, pc: u64) -> Option<String> {
-    kernel.and_then(|kernel| kernel.place(pc).function.clone())
 }
 
 /// Fills `out` with return addresses along the frame pointers.

@@ -31,6 +31,7 @@ impl Checker {
     /// A frame came into use.
     pub(super) fn allocated(&mut self, frame: u64, counted: bool, by: Deed) {
         self.grown = true;
+        self.mirror.end_cow(frame);
         if let Some(before) = self.frames.allocated(frame, counted, by)
             && self.wanted.frames
         {
@@ -44,6 +45,7 @@ impl Checker {
     /// A frame is free again.
     pub(super) fn freed(&mut self, frame: u64, by: Deed) {
         self.table_ends(frame, by);
+        self.mirror.end_cow(frame);
         if let Some(before) = self.frames.freed(frame, by) {
             self.freed_twice(frame, &by, &before);
         }

@@ -1,6 +1,6 @@
 //! Which frames are in use and which are free, as the allocator says, and since when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::deed::Deed;
 
@@ -30,6 +30,17 @@ pub struct Dangling {
     pub freed: Deed,
 }
 
+/// A frame that is being freed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// The stack pointer, where the function that does it has a beginning and an end.
+    sp: u64,
+    /// The frame.
+    pub frame: u64,
+    /// It was free already when this began.
+    pub again: bool,
+}
+
 /// Dangling mappings that are kept until their table is used.
 const MAX_DANGLING: usize = 1 << 14;
 
@@ -37,9 +48,11 @@ const MAX_DANGLING: usize = 1 << 14;
 #[derive(Default)]
 pub struct Frames {
     frames: HashMap<u64, Frame>,
-    /// Frames that are being freed: what they hold is nobody's any more. By stack pointer where
-    /// the function that does it has a beginning and an end.
-    ending: Vec<(u64, u64)>,
+    /// Frames that are being freed: what they hold is nobody's any more.
+    ending: Vec<Ending>,
+    /// Frames of which one reference was freed; or the frame itself, and its next owner was so quick
+    /// that it did not show.
+    released: HashSet<u64>,
     dangling: Vec<Dangling>,
 }
 
@@ -57,8 +70,8 @@ impl Frames {
     /// A frame leaves the free list. Returns its last allocation if it was in use already.
     pub fn allocated(&mut self, frame: u64, counted: bool, by: Deed) -> Option<Deed> {
         // Another hart may be quicker than the end of the function that freed it.
-        let ending = self.is_ending(frame);
-        self.ending.retain(|(_, ending)| *ending != frame);
+        let ending = self.is_ending(frame) || self.released.remove(&frame);
+        self.ending.retain(|ending| ending.frame != frame);
         let entry = self.frames.entry(frame).or_default();
         let twice = entry.allocated.filter(|_| entry.alive && !ending);
         *entry = Frame {
@@ -73,24 +86,32 @@ impl Frames {
     /// Freeing a frame begins, perhaps only of a reference to it. Returns who freed it before, if
     /// it is free already.
     pub fn ending(&mut self, sp: u64, frame: u64) -> Option<Deed> {
-        self.ending.push((sp, frame));
-        self.frames.get(&frame).filter(|entry| !entry.alive).and_then(|entry| entry.freed)
+        let free = self.frames.get(&frame).filter(|entry| !entry.alive);
+        let before = free.and_then(|entry| entry.freed);
+        self.ending.push(Ending { sp, frame, again: before.is_some() });
+        before
     }
 
     /// Whether a frame is being freed.
     pub fn is_ending(&self, frame: u64) -> bool {
-        self.ending.iter().any(|(_, ending)| *ending == frame)
+        self.ending.iter().any(|ending| ending.frame == frame)
     }
 
-    /// The function that frees ends: the frame that it was called for.
-    pub fn ended(&mut self, sp: u64) -> Option<u64> {
-        let at = self.ending.iter().rposition(|(at, _)| *at == sp)?;
-        Some(self.ending.swap_remove(at).1)
+    /// The function that frees ends: what it was called for.
+    pub fn ended(&mut self, sp: u64) -> Option<Ending> {
+        let at = self.ending.iter().rposition(|ending| ending.sp == sp)?;
+        Some(self.ending.swap_remove(at))
+    }
+
+    /// A call to free a frame is over, and the frame does not look free.
+    pub fn released(&mut self, frame: u64) {
+        self.released.insert(frame);
     }
 
     /// A frame is back on the free list. Returns who freed it before, if it was free already.
     pub fn freed(&mut self, frame: u64, by: Deed) -> Option<Deed> {
-        self.ending.retain(|(_, ending)| *ending != frame);
+        self.ending.retain(|ending| ending.frame != frame);
+        self.released.remove(&frame);
         let entry = self.frames.entry(frame).or_default();
         let twice = entry.freed.filter(|_| !entry.alive);
         (entry.alive, entry.refs, entry.freed) = (false, entry.refs.map(|_| 0), Some(by));
@@ -103,7 +124,7 @@ impl Frames {
             entry.refs = Some(refs);
         }
         if refs == 0 {
-            self.ending.push((0, frame));
+            self.ending.push(Ending { sp: 0, frame, again: false });
         }
     }
 
@@ -131,5 +152,30 @@ impl Frames {
     /// Forgets dangling mappings that are none any more.
     pub fn retain_dangling(&mut self, keep: impl Fn(&Dangling) -> bool) {
         self.dangling.retain(keep);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_owner_is_no_second_one() {
+        let (mut frames, by) = (Frames::default(), Deed::default());
+        assert!(frames.allocated(4096, false, by).is_none());
+        assert!(frames.allocated(4096, false, by).is_some());
+        // Before the call ends, and before it is seen at its end.
+        assert!(frames.ending(8, 4096).is_none());
+        assert!(frames.allocated(4096, false, by).is_none());
+        assert!(frames.ended(8).is_none());
+        assert!(frames.ending(8, 4096).is_none());
+        assert!(frames.ended(8).is_some_and(|ending| !ending.again));
+        frames.released(4096);
+        assert!(frames.allocated(4096, false, by).is_none());
+        assert!(frames.allocated(4096, false, by).is_some());
+        // A free one.
+        assert!(frames.freed(4096, by).is_none());
+        assert!(frames.ending(8, 4096).is_some());
+        assert!(frames.ended(8).is_some_and(|ending| ending.again));
     }
 }

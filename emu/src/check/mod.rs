@@ -27,7 +27,7 @@ use crate::symbols::Symbols;
 use crate::trace::awareness::ProcReader;
 use crate::trace::tracer::returns_of;
 use deed::{Deed, Layout};
-use frames::Frames;
+use frames::{Ending, Frames};
 use stale::Stale;
 use tables::{COW, Mirror, TABLE};
 
@@ -155,6 +155,8 @@ impl Checker {
         let layout = Layout {
             text: (crate::board::RAM_BASE, text_end),
             frame_pointers: address("kalloc").is_some(),
+            allocator: symbols.and_then(|symbols| symbols.extent("kalloc")).unwrap_or_default(),
+            since: 0,
         };
         let named = |name: &&str| symbols.and_then(|symbols| symbols.extent(name));
         let mut stacks: Vec<(u64, u64)> = STACKS.iter().filter_map(named).collect();
@@ -183,10 +185,11 @@ impl Checker {
         }
     }
 
-    /// The machine is reset.
-    pub fn restarted(&mut self) {
+    /// The machine is reset, so many nanoseconds after the first time that it was switched on.
+    pub fn restarted(&mut self, since: u64) {
         let kernel = std::mem::take(&mut self.kernel);
         *self = Checker::new(self.wanted, kernel, self.harts.len(), self.memory);
+        self.layout.since = since;
     }
 
     /// Where the kernel's allocator begins and ends.
@@ -235,7 +238,7 @@ impl Checker {
         }
         let asid = view.hart.csr.satp.asid;
         let now = (leaf.pte.0, leaf.level, leaf.pte_pa);
-        let used = self.stale.walked(view.hart.id, (asid, va, access), now, view.ns());
+        let used = self.stale.walked(view.hart.id, (asid, va, access), now, self.layout.ns(view));
         if let Some(used) = used {
             let pc = if access == Access::Fetch { va } else { view.hart.at };
             let by = self.deed(view, pc);
@@ -295,10 +298,13 @@ impl Checker {
             }
             // A kernel that counts references calls it for each; junk tells that it was the last.
             Probed::FreeEnds => {
-                if let Some(frame) = self.frames.ended(sp)
-                    && view.ram().read::<u64>(frame + 64) == Ok(JUNK)
-                {
-                    self.freed(frame, by);
+                let ended = self.frames.ended(sp);
+                let junk = |frame| view.ram().read::<u64>(frame + 64) == Ok(JUNK);
+                match ended {
+                    // It was free already, and that was said when this began.
+                    None | Some(Ending { again: true, .. }) => {}
+                    Some(Ending { frame, .. }) if junk(frame) => self.freed(frame, by),
+                    Some(Ending { frame, .. }) => self.frames.released(frame),
                 }
             }
         }

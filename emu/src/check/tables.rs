@@ -248,6 +248,14 @@ impl Mirror {
         self.flag_cow(frame);
     }
 
+    /// A frame was freed or has a new owner: a mapping that is still there means nothing.
+    pub fn end_cow(&mut self, frame: u64) {
+        if self.flags(frame) & COW != 0 {
+            self.frames.get_mut(&frame).into_iter().flatten().for_each(|m| m.cow = false);
+            self.flag_cow(frame);
+        }
+    }
+
     fn flag_cow(&mut self, frame: u64) {
         let cow = self.mappings(frame).iter().any(|m| m.cow);
         self.set_flag(frame, COW, cow);
@@ -331,6 +339,8 @@ mod tests {
         ram.write(LEAVES + 8, pte(FRAME, bits::R | bits::U | mark)).expect("inside");
         mirror.stored(&ram, LEAVES + 8, 8, Deed::default());
         assert_eq!(mirror.flags(FRAME), COW);
+        mirror.end_cow(FRAME);
+        assert_eq!(mirror.flags(FRAME), 0);
         let other = RAM_BASE + 0x6000;
         ram.write(LEAVES + 16, pte(other, bits::R | bits::U | mark)).expect("inside");
         mirror.stored(&ram, LEAVES + 16, 8, Deed::default());

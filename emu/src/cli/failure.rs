@@ -69,9 +69,17 @@ pub enum Failure {
     /// The limit was reached.
     #[error("stopped after {0} instructions, as --max-insns said")]
     MaxInsns(u64),
-    /// A checker stopped the run, or found something at its end.
-    #[error("the checkers found something, and --check says stop")]
-    Finding,
+    /// A checker stopped the run there.
+    #[error("the checkers found something, and --check says stop: hart {hart} is at pc {pc:#x}")]
+    Found {
+        /// The hart.
+        hart: usize,
+        /// Its next instruction.
+        pc: u64,
+    },
+    /// A checker found something at the run's end.
+    #[error("the checkers found something at the end, and --check says stop")]
+    FoundAtEnd,
     /// A signal ended the run.
     #[error("")]
     Signal(i32),
@@ -98,7 +106,7 @@ impl Failure {
             Failure::Output(_) | Failure::OutputClosed => 74,
             Failure::Stuck { .. } => 75,
             Failure::MaxInsns(_) => 76,
-            Failure::Finding => 77,
+            Failure::Found { .. } | Failure::FoundAtEnd => 77,
             Failure::Trapped { .. } => 78,
             Failure::Signal(signal) => 128 + *signal as u8,
         }

@@ -19,6 +19,7 @@ use crate::dev::rtc::FIXED_START_NS;
 use crate::dev::virtio::mmio::Version;
 use crate::events::{NoEvents, View};
 use crate::gdb::{self, Server};
+use crate::inspect::Inspect;
 use crate::loader::TestSymbols;
 use crate::machine::{Machine, MachineConfig, Stop};
 use crate::mem::Ram;
@@ -127,7 +128,7 @@ impl Run<'_> {
             let choice = match end {
                 Err(failure) => return (Err(failure), Some(machine.events)),
                 Ok(End::Status(_)) if found => {
-                    return (Err(Failure::Finding), Some(machine.events));
+                    return (Err(Failure::FoundAtEnd), Some(machine.events));
                 }
                 Ok(End::Status(status)) => {
                     let written = write_signature(args, boot.symbols(), &machine.sys.bus.ram);
@@ -234,7 +235,9 @@ impl Life<'_> {
                 Stop::Observer => return Err(Failure::OutputClosed),
                 Stop::Point { .. } if self.server.is_some() => self.stopped = true,
                 Stop::Point { .. } if self.console.open_monitor() => self.stopped = true,
-                Stop::Point { .. } => return Err(Failure::Finding),
+                Stop::Point { hart, .. } => {
+                    return Err(Failure::Found { hart, pc: machine.pc(hart) });
+                }
                 Stop::Console => {}
             }
             if self.killed {

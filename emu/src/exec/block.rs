@@ -85,7 +85,10 @@ fn run_blocks<E: Events, const NATIVE: bool>(hart: &mut Hart, sys: &mut System, 
                 }
             }
             if E::PROBES && this.probed {
-                cpu!().probe(this, pc);
+                cpu!().probe(pc);
+                if E::STORES && hart.ctx.budget <= 0 {
+                    continue 'enter;
+                }
             }
             hart.ctx.budget -= i64::from(this.count);
             let mut at = this.insts;

@@ -32,6 +32,11 @@ impl<E: Events> Cpu<'_, E> {
                 }
             }
         };
+        if E::STORES && self.hart.ctx.wants.0 & Wants::STOP != 0 {
+            // For what the observer saw of the fetch.
+            self.hart.ctx.pc = pc;
+            return None;
+        }
         // SAFETY: blocks live until the end of the turn, the scratch block until it is made anew.
         let whole = unsafe { &*block };
         let limit = self.breakpoint(pc, whole).min(self.hart.ctx.budget as u64) as u32;

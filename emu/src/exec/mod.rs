@@ -112,15 +112,19 @@ impl<E: Events> Cpu<'_, E> {
         }
     }
 
-    /// Tells the observer that `block`, which starts at `pc`, is entered. If the machine is to
-    /// stop, it does so behind the block.
-    pub(crate) fn probe(&mut self, block: &Block, pc: u64) {
+    /// Tells the observer that the block at `pc` is entered. If the machine is to stop, nothing is
+    /// left of the budget: the block is entered when it goes on, and the observer is not told again.
+    pub(crate) fn probe(&mut self, pc: u64) {
+        let here = (pc, self.hart.x(2));
+        if E::STORES && self.hart.told == Some(here) {
+            self.hart.told = None;
+            return;
+        }
         self.events.probed(&View { hart: self.hart, sys: self.sys }, pc);
         self.heed();
-        let wants = &mut self.hart.ctx.wants.0;
-        if E::STORES && *wants & Wants::STOP != 0 {
-            *wants ^= Wants::STOP | Wants::STOP_BEHIND;
-            self.hart.cut_short(block.count);
+        if E::STORES && self.hart.ctx.wants.0 & Wants::STOP != 0 {
+            self.hart.told = Some(here);
+            self.hart.use_up();
         }
     }
 
@@ -149,7 +153,7 @@ impl<E: Events> Cpu<'_, E> {
         // turn even if it is dropped from the cache.
         let inst = unsafe { *block.insts.add(index) };
         let aside = self.store_aside(&inst);
-        if aside && self.hart.ctx.wants.let_go_on() {
+        if aside && self.hart.ctx.wants == Wants::default() {
             return true;
         }
         let left = i64::from(block.count) - index as i64;
@@ -161,7 +165,7 @@ impl<E: Events> Cpu<'_, E> {
         let outcome = if aside { Ok(Next::Inst) } else { self.execute(&inst, pc) };
         self.hart.ctx.pending = 0;
         match outcome {
-            Ok(Next::Inst) if self.hart.ctx.wants.let_go_on() => return true,
+            Ok(Next::Inst) if self.hart.ctx.wants == Wants::default() => return true,
             Ok(Next::Inst | Next::Leave) => {
                 self.hart.ctx.pc = pc().wrapping_add(block.len(index));
                 self.hart.ctx.budget += left - 1;

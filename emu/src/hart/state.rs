@@ -27,14 +27,6 @@ impl Wants {
     pub const WAIT: u32 = 4;
     /// A debugger wants the machine to stop here.
     pub const STOP: u32 = 8;
-    /// It shall stop behind the present block.
-    pub const STOP_BEHIND: u32 = 16;
-
-    /// Whether the present block may go on.
-    #[inline]
-    pub fn let_go_on(self) -> bool {
-        self.0 & !Wants::STOP_BEHIND == 0
-    }
 }
 
 /// What running code touches all the time, in one block; a register of translated code points at
@@ -205,6 +197,9 @@ pub struct Hart {
     pub(crate) scratch: Scratch,
     /// Retired instructions when a debugger let the hart go: it passes a breakpoint right there.
     pub(crate) let_go: Option<u64>,
+    /// Where the machine stopped for the observer who was told of the instruction there, and the
+    /// stack pointer: it goes on without telling.
+    pub(crate) told: Option<(u64, u64)>,
     /// The state of decoded code that this hart's caches know of.
     pub(crate) code_epoch: u64,
     /// Changes of page tables that this hart knows of.
@@ -252,6 +247,7 @@ impl Hart {
             jumps: Jumps::default(),
             scratch: Scratch::default(),
             let_go: None,
+            told: None,
             code_epoch: 0,
             tables_seen: 0,
         };
@@ -274,11 +270,10 @@ impl Hart {
         self.count_end = retired + budget;
     }
 
-    /// Allows no more than `count` instructions of those that were allowed before.
-    pub(crate) fn cut_short(&mut self, count: u32) {
-        let excess = (self.ctx.budget - i64::from(count)).max(0);
-        self.ctx.budget -= excess;
-        self.count_end -= excess as u64;
+    /// Allows no instruction more of those that were allowed before.
+    pub(crate) fn use_up(&mut self) {
+        self.count_end -= self.ctx.budget.max(0) as u64;
+        self.ctx.budget = self.ctx.budget.min(0);
     }
 
     /// Reads an integer register.

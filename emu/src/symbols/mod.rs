@@ -3,6 +3,7 @@
 //! Functions come from the symbol table, lines from DWARF when it is there. A file without either
 //! is no error: addresses then stay numbers. Names of Rust functions are demangled.
 
+mod places;
 mod structs;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use addr2line::Context;
 use gimli::{EndianArcSlice, RunTimeEndian};
+use isa::Op;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
 pub use structs::StructLayout;
@@ -87,11 +89,7 @@ impl Symbols {
         let names = |kind| !matches!(kind, SymbolKind::Section | SymbolKind::File);
         for symbol in file.symbols().filter(|s| !s.is_undefined() && names(s.kind())) {
             let Ok(name) = symbol.name() else { continue };
-            let mut demangled = ShortName::default();
-            if write!(demangled, "{:#}", rustc_demangle::demangle(name)).is_err() {
-                continue;
-            }
-            let name = demangled.0;
+            let Some(name) = demangled(name) else { continue };
             addresses.entry(name.clone()).or_insert((symbol.address(), symbol.size()));
             // Assembly labels have no type and no size, and are functions all the same.
             let function = symbol.kind() == SymbolKind::Text
@@ -124,23 +122,26 @@ impl Symbols {
         if let Some(place) = self.known.borrow().get(&pc) {
             return place.clone();
         }
-        let function = self.function(pc);
-        // Only for addresses of the file: addr2line overflows at the end of the address space.
-        let lines =
-            self.lines.as_ref().filter(|_| pc < u64::MAX && self.loaded_bytes(pc, 1).is_some());
-        let location = lines.and_then(|lines| lines.find_location(pc).ok().flatten());
-        let place = Arc::new(Place {
-            pc,
-            function: function.map(|function| function.name.clone()),
-            offset: function.map(|function| pc - function.start),
-            file: location.as_ref().and_then(|location| location.file).map(str::to_owned),
-            line: location.and_then(|location| location.line),
-        });
+        let place = Arc::new(self.find_place(pc));
         let mut known = self.known.borrow_mut();
         if known.len() < MAX_KNOWN {
             known.insert(pc, place.clone());
         }
         place
+    }
+
+    /// What is at the call that returns to `back`: the line that calls is not always the one where
+    /// it goes on.
+    pub fn call(&self, back: u64) -> Arc<Place> {
+        let bits = |bytes: &[u8]| bytes.iter().rev().fold(0, |bits, byte| bits << 8 | *byte as u32);
+        let is_call = |length: &u64| {
+            let bytes = self.loaded_bytes(back.wrapping_sub(*length), *length as usize);
+            let inst = bytes.and_then(|bytes| isa::decode(bits(bytes)));
+            inst.is_some_and(|inst| {
+                matches!(inst.op, Op::Jal | Op::Jalr) && inst.rd() == 1 && inst.len() == *length
+            })
+        };
+        self.place(back - [4, 2].into_iter().find(is_call).unwrap_or(0))
     }
 
     /// The function that holds `pc`.
@@ -180,6 +181,13 @@ impl Symbols {
             self.bytes.bytes().get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
         })
     }
+}
+
+/// A symbol's name as in the source, unless it is absurdly long.
+fn demangled(name: &str) -> Option<String> {
+    let mut demangled = ShortName::default();
+    write!(demangled, "{:#}", rustc_demangle::demangle(name)).ok()?;
+    Some(demangled.0)
 }
 
 fn in_text(file: &object::File, section: Option<object::SectionIndex>) -> bool {

@@ -156,9 +156,10 @@ impl Test {
             Test::Page(ranges) => address(record)
                 .is_some_and(|va| ranges.iter().any(|(from, to)| (*from..=*to).contains(&va))),
             Test::Function(names) => {
-                fault.and_then(|fault| fault.place.function.as_ref()).is_some_and(|function| {
-                    names.iter().any(|wanted| function.contains(wanted.as_str()))
-                })
+                let functions =
+                    fault.map(|Fault { place, .. }| [&place.function, &place.inlined_into]);
+                let mut functions = functions.into_iter().flatten().flatten();
+                functions.any(|name| names.iter().any(|wanted| name.contains(wanted.as_str())))
             }
             Test::Word(words) => words.iter().any(|word| has_word(record, fault, word)),
         }

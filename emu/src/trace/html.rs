@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -250,17 +251,18 @@ impl<W: Write> Html<W> {
         let mut lines: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         for (place, (faults, insns)) in self.sites.iter() {
             let function = place.function.clone().unwrap_or_else(|| format!("{:#x}", place.pc));
-            let line = lines.entry((place.file.as_deref(), place.line, function)).or_default();
+            let path = (place.dir.as_deref(), place.file.as_deref());
+            let line = lines.entry((path, place.line, function)).or_default();
             *line = (line.0 + faults, line.1 + insns);
         }
         let mut lines: Vec<_> = lines.into_iter().collect();
         lines.sort_by_key(|(_, (faults, _))| std::cmp::Reverse(*faults));
         lines.truncate(TOP_LINES);
-        let with_code = |((file, line, function), (faults, insns))| {
+        let with_code = |(((dir, file), line, function), (faults, insns))| {
             let mut site = Site { function, faults, insns, ..Site::default() };
             if let (Some(file), Some(line)) = (file, line) {
                 site.place = format!("{}:{line}", text::short_file(file));
-                site.code = source_line(file, line).unwrap_or_default();
+                site.code = source_line(dir, file, line).unwrap_or_default();
             }
             site
         };
@@ -269,8 +271,9 @@ impl<W: Write> Html<W> {
 }
 
 /// A line of a source file, if the file is where it was when the program was built.
-fn source_line(file: &str, line: u32) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
+fn source_line(dir: Option<&str>, file: &str, line: u32) -> Option<String> {
+    let path = Path::new(dir.unwrap_or_default()).join(file);
+    let text = std::fs::read_to_string(path).ok()?;
     let code = text.lines().nth((line as usize).checked_sub(1)?)?;
     Some(code.trim().to_owned())
 }

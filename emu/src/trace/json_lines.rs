@@ -140,7 +140,7 @@ impl<W: Write> Sink for JsonLines<W> {
             }
             _ => self.write_held()?,
         }
-        if let Record::Trapped { .. } = record {
+        if let Record::Trapped { .. } | Record::Finding { .. } = record {
             let mut record = record.clone();
             for place in record.places() {
                 self.places.make_room(1);

@@ -51,12 +51,16 @@ pub struct Observer<const EVERY: bool, const CLOSE: bool = false> {
 }
 
 impl<const EVERY: bool, const CLOSE: bool> Observer<EVERY, CLOSE> {
-    /// Lets the checkers look at an event, and reports what they find.
-    fn check(&mut self, view: &View, look: impl FnOnce(&mut Checker)) {
+    /// Lets the checkers look at what the instruction at `pc` does, and reports what they find.
+    fn check(&mut self, view: &View, pc: u64, look: impl FnOnce(&mut Checker)) {
+        self.check_from(view, (pc, view.hart.privilege), look);
+    }
+
+    fn check_from(&mut self, view: &View, at: (u64, Priv), look: impl FnOnce(&mut Checker)) {
         if CLOSE && let Some(checker) = &mut self.checker {
             look(checker);
             for finding in checker.take_findings() {
-                self.tracer.found(view, finding.check, finding.message);
+                self.tracer.found(view, at, finding);
             }
         }
     }
@@ -66,7 +70,8 @@ impl<const EVERY: bool, const CLOSE: bool> Watch for Observer<EVERY, CLOSE> {
     fn restarted(&mut self) {
         self.tracer.restarted();
         self.tlb.iter_mut().for_each(TlbWatch::restarted);
-        self.checker.iter_mut().for_each(Checker::restarted);
+        let since = self.tracer.since();
+        self.checker.iter_mut().for_each(|checker| checker.restarted(since));
     }
 
     fn set_recording(&mut self, on: bool) -> bool {
@@ -76,7 +81,7 @@ impl<const EVERY: bool, const CLOSE: bool> Watch for Observer<EVERY, CLOSE> {
 
     fn stands_still(&mut self, view: &View) {
         self.tracer.moment(view);
-        self.check(view, |checker| checker.look_for_leaks(view));
+        self.check(view, view.hart.ctx.pc, |checker| checker.look_for_leaks(view));
     }
 
     fn finish(mut self, status: i32) -> bool {
@@ -133,7 +138,7 @@ impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
     }
 
     fn stored(&mut self, view: &View, va: u64, pa: u64, length: u64) {
-        self.check(view, |checker| checker.stored(view, va, pa, length));
+        self.check(view, view.hart.at, |checker| checker.stored(view, va, pa, length));
     }
 
     fn pause(&mut self) -> bool {
@@ -142,27 +147,27 @@ impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
 
     fn probed(&mut self, view: &View, pc: u64) {
         self.tracer.probed(view, pc);
-        self.check(view, |checker| checker.probed(view, pc));
+        self.check(view, pc, |checker| checker.probed(view, pc));
     }
 
     fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         self.tracer.trap_taken(view, cause, tval, pc, from);
-        self.check(view, |checker| checker.trapped(view, cause, tval, pc));
+        self.check_from(view, (pc, from), |checker| checker.trapped(view, cause, tval, pc));
     }
 
     fn trap_returned(&mut self, view: &View, pc: u64) {
         self.tracer.trap_returned(view, pc);
-        self.check(view, |checker| checker.returned(view, pc));
+        self.check(view, pc, |checker| checker.returned(view, pc));
     }
 
     fn page_faulted(&mut self, view: &View, pc: u64, fault: &Fault) {
         self.tracer.page_faulted(view, pc, fault);
-        self.check(view, |checker| checker.faulted(view, pc, fault));
+        self.check(view, pc, |checker| checker.faulted(view, pc, fault));
     }
 
     fn hinted(&mut self, view: &View, pc: u64, kind: i32) {
         self.tracer.hinted(view, pc, kind);
-        self.check(view, |checker| checker.hinted(view, pc, kind));
+        self.check(view, pc, |checker| checker.hinted(view, pc, kind));
     }
 
     fn inst_executed(&mut self, view: &View, pc: u64, inst: &Inst) {
@@ -181,7 +186,8 @@ impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
         {
             tlb.walked(view, va, leaf);
         }
-        self.check(view, |checker| checker.walked(view, va, access, leaf));
+        let pc = if access == Access::Fetch { va } else { view.hart.at };
+        self.check(view, pc, |checker| checker.walked(view, va, access, leaf));
     }
 
     fn accessed(&mut self, view: &View, va: u64, _pa: u64, access: Access) {
@@ -200,7 +206,7 @@ impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
             let entries = tlb.satp_written(view);
             self.tracer.flushed(view, entries, MissCause::SatpWrite);
         }
-        self.check(view, |checker| checker.satp_written(view, new));
+        self.check(view, view.hart.at, |checker| checker.satp_written(view, new));
     }
 
     fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
@@ -210,6 +216,6 @@ impl<const EVERY: bool, const CLOSE: bool> Events for Observer<EVERY, CLOSE> {
             let entries = tlb.fenced(view, va, asid);
             self.tracer.flushed(view, entries, MissCause::SfenceVma);
         }
-        self.check(view, |checker| checker.fenced(view, va, asid));
+        self.check(view, view.hart.at, |checker| checker.fenced(view, va, asid));
     }
 }

@@ -157,7 +157,7 @@ impl<W: Write> Sink for Perfetto<W> {
                 let end = returned.unwrap_or(at.ns);
                 self.slice(track, at, end.saturating_sub(at.ns), &name, args)
             }
-            Record::Finding { at, who, check, message } => {
+            Record::Finding { at, who, check, message, .. } => {
                 self.mark(at, who, &format!("{check}: {message}"))
             }
             Record::Mark { at, who, values } => self.mark(at, who, &format!("mark {values:x?}")),

@@ -123,7 +123,8 @@ impl Line {
     fn head(&mut self, at: &Moment, who: &Who) -> &mut Line {
         self.right(8, |time| time.seconds(at.ns)).text(" ").decimal(at.hart).text(" ");
         self.right(3, |pid| pid.number_or_dash(who.pid)).text(" ");
-        self.left(7, |name| name.clipped(who.name.as_deref().unwrap_or("-"), 7)).text(" ")
+        let name = who.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("-");
+        self.left(7, |column| column.clipped(name, 7)).text(" ")
     }
 
     /// Seconds with microseconds, eight columns up to 9.999999 s.
@@ -152,9 +153,11 @@ impl Line {
         }
     }
 
-    /// `function+0x12` in at most 19 columns, or the bare address.
+    /// `function+0x12` in at most 19 columns, `function` alone if it was inlined into another one,
+    /// or the bare address.
     fn function(&mut self, place: &Place) -> &mut Line {
-        match (&place.function, place.offset) {
+        let offset = place.offset.filter(|_| place.inlined_into.is_none());
+        match (&place.function, offset) {
             (Some(function), Some(offset)) => {
                 let digits = (64 - offset.leading_zeros()).div_ceil(4).max(1) as usize;
                 let width = 19usize.saturating_sub("+0x".len() + digits).max(1);
@@ -367,7 +370,10 @@ fn event_line(record: &Record) -> Option<String> {
         Record::TlbFlushed { entries, cause, .. } => {
             line("flush", format!("{entries} entries, {}", miss_word(*cause)))
         }
-        Record::Finding { check, message, .. } => line("CHECK", format!("{check}: {message}")),
+        Record::Finding { check, message, place, .. } => {
+            let at = function(place);
+            line("CHECK", format!("{check}: {message} [pc {:x} {at}]", place.pc))
+        }
         Record::Mark { values: [a, b, c], .. } => line("mark", format!("{a:x} {b:x} {c:x}")),
         Record::Insn { pc, bits, text, .. } => {
             Some(format!("{} {pc:>10x} {bits:08x} {text}", at.hart))
@@ -455,6 +461,9 @@ pub(crate) mod tests {
         fault.va = u64::MAX >> 26;
         assert!(fault_line(&fault).chars().count() <= 118, "{}", fault_line(&fault));
         assert!(fault_line(&fault).contains(" function+0x12345"));
+        fault.place =
+            Arc::new(Place { inlined_into: Some("other".into()), ..Place::clone(&fault.place) });
+        assert!(fault_line(&fault).contains(" function        "), "{}", fault_line(&fault));
         let names = [
             ("<alloc::Global as core::Alloc<x::Y>>::alloc::<z::T>", "alloc"),
             ("user::sh::run_one::{closure#0}", "run_one{closure#0}"),

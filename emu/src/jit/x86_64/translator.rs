@@ -215,7 +215,7 @@ unsafe extern "sysv64" fn probe<E: Events>(raw: *mut Raw<E>, block: *const Block
     // SAFETY: as in `rare`.
     let (mut cpu, block) = unsafe { ((*raw).cpu(), &*block) };
     let start = cpu.hart.ctx.page.wrapping_add(block.pa % PAGE_SIZE);
-    cpu.probe(block, start);
+    cpu.probe(start);
 }
 
 /// Tells the observer of a hint: instruction `index` of `block`.

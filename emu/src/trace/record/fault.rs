@@ -130,7 +130,8 @@ pub struct Fault {
     pub via: Via,
     /// What became of it.
     pub outcome: Outcome,
-    /// Instructions from the trap to the return on this hart; none when it never returned.
+    /// Instructions from the trap to the return on this hart, but for those while other processes
+    /// ran; none when it never returned there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost: Option<u64>,
     /// Virtual time of the return in nanoseconds since reset.

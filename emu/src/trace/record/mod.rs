@@ -73,15 +73,21 @@ fn is_as_before(satp: &u64) -> bool {
 pub struct Place {
     /// The address.
     pub pc: u64,
-    /// The function that holds it.
+    /// The function that holds it: the innermost one that is the program's own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub function: Option<String>,
-    /// Bytes from the function's start.
+    /// The function of the symbol table, if the compiler put `function` into another one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inlined_into: Option<String>,
+    /// Bytes from the start of the function of the symbol table.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub offset: Option<u64>,
-    /// Source file.
+    /// Source file, from `dir`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<String>,
+    /// Where the program was compiled.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dir: Option<Arc<str>>,
     /// Line in the source file, from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<u32>,
@@ -266,6 +272,9 @@ pub enum Record {
         check: String,
         /// What is wrong, both sides named.
         message: String,
+        /// The instruction at which it shows.
+        #[serde(with = "numbered")]
+        place: Arc<Place>,
     },
     /// A program's own mark.
     Mark {
@@ -331,9 +340,9 @@ impl Record {
     /// The places that it names.
     pub fn places(&mut self) -> &mut [Arc<Place>] {
         match self {
-            Record::Fault(Fault { place, .. }) | Record::Trapped { place, .. } => {
-                std::slice::from_mut(place)
-            }
+            Record::Fault(Fault { place, .. })
+            | Record::Trapped { place, .. }
+            | Record::Finding { place, .. } => std::slice::from_mut(place),
             Record::Frames(run) => &mut run.callers,
             _ => &mut [],
         }
@@ -408,7 +417,7 @@ mod tests {
                 cause: 1 << 63 | 5,
                 what: "timer".into(),
                 tval: 13,
-                place,
+                place: place.clone(),
             },
             Record::TlbMissed {
                 at,
@@ -424,7 +433,13 @@ mod tests {
                 insts: TlbTally { accesses: Some(22), ..TlbTally::default() },
                 data: TlbTally { flushed: 23, ..TlbTally::default() },
             },
-            Record::Finding { at, who: who.clone(), check: "cow".into(), message: "m".into() },
+            Record::Finding {
+                at,
+                who: who.clone(),
+                check: "cow".into(),
+                message: "m".into(),
+                place,
+            },
             Record::Mark { at, who, values: [16, 17, 18] },
             Record::Insn { at, pc: 19, bits: 20, text: "nop".into() },
             Record::End {

@@ -36,6 +36,8 @@ pub(super) struct Open {
     /// There was no trap.
     pub soft: bool,
     retired: u64,
+    /// When the hart went to another process's code before this one was over, in instructions.
+    away: Option<u64>,
 }
 
 /// Lists that are kept for later, and their length.
@@ -53,6 +55,17 @@ impl OpenFaults {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// A hart is in the code of a process: the faults of others that it was busy with wait.
+    pub fn wait_for(&mut self, key: i64, hart: u32, retired: u64) {
+        for (slot, open) in &mut self.open {
+            if open.fault.at.hart == hart
+                && !matches!(slot, Slot::User(k) | Slot::Soft(k) if *k == key)
+            {
+                open.away.get_or_insert(retired);
+            }
+        }
     }
 
     fn position(&self, slot: Slot) -> Option<usize> {
@@ -139,7 +152,18 @@ impl Tracer {
         };
         let (retired, allocated) = (view.hart.retired(), self.open.spare());
         let refs = None;
-        let open = Open { fault, who, place, satp, before, allocated, refs, soft: false, retired };
+        let open = Open {
+            fault,
+            who,
+            place,
+            satp,
+            before,
+            allocated,
+            refs,
+            soft: false,
+            retired,
+            away: None,
+        };
         if let Some(older) = self.open.insert(slot, open) {
             // A second fault of the same kind while the first is handled.
             self.emit_fault(older);
@@ -203,7 +227,18 @@ impl Tracer {
             ..begun(self.moment(view), space, va, access)
         };
         let (retired, allocated) = (view.hart.retired(), self.open.spare());
-        Some(Open { fault, who, place, satp, before, allocated, refs: None, soft: true, retired })
+        Some(Open {
+            fault,
+            who,
+            place,
+            satp,
+            before,
+            allocated,
+            refs: None,
+            soft: true,
+            retired,
+            away: None,
+        })
     }
 
     /// The system call has seen to the page, or cannot. Returns the page.
@@ -254,7 +289,10 @@ impl Tracer {
         open.fault.outcome = outcome(view.ram(), &open, self.free.is_some());
         open.fault.returned = Some(at.ns);
         let same_hart = at.hart == open.fault.at.hart;
-        open.fault.cost = same_hart.then(|| view.hart.retired() - open.retired);
+        // From when another process's code was first entered until it was left for the last time.
+        let entered = self.harts[view.hart.id].entered;
+        let others = open.away.map_or(0, |away| entered.saturating_sub(away));
+        open.fault.cost = same_hart.then(|| view.hart.retired() - open.retired - others);
         open.fault.free = self.free;
         self.emit_fault(open);
     }

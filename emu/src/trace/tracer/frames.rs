@@ -48,10 +48,12 @@ impl Tracer {
         } else if !self.copying.is_empty() {
             self.allocated_in_copy(self.key(view), pa);
         }
-        self.frame(view, Change::Allocated, pa, free);
+        // The allocator's caller: its return address is the best guess without a stack walk.
+        self.frame(view, Change::Allocated, (pa, free), view.hart.x(1));
     }
 
-    pub(super) fn frame_freed(&mut self, view: &View, pa: u64, free: u64) {
+    /// `back`: where the function that freed it returns to.
+    pub(super) fn frame_freed(&mut self, view: &View, pa: u64, free: u64, back: u64) {
         self.free = Some(free);
         if !self.allocates {
             return;
@@ -59,10 +61,10 @@ impl Tracer {
         if let Some(open) = self.handled(view) {
             open.fault.freed += 1;
         }
-        self.frame(view, Change::Freed, pa, free);
+        self.frame(view, Change::Freed, (pa, free), back);
     }
 
-    fn frame(&mut self, view: &View, change: Change, pa: u64, free: u64) {
+    fn frame(&mut self, view: &View, change: Change, (pa, free): (u64, u64), back: u64) {
         if !self.kinds.frames {
             return;
         }
@@ -76,8 +78,7 @@ impl Tracer {
             (self.run.note.at, self.run.note.satp) = (at, who.satp);
             (self.run.last, self.run.whose) = (at, whose);
         }
-        // The allocator's caller: its return address is the best guess without a stack walk.
-        let caller = self.caller(view.hart.x(1));
+        let caller = self.caller(back);
         let run = &mut self.run;
         let (insns, ns) = ((at.insns - run.last.insns) as u32, (at.ns - run.last.ns) as u32);
         (run.last, run.note.free) = (at, free);
@@ -91,7 +92,7 @@ impl Tracer {
         let run = &mut self.run;
         if run.from.get(run.caller) != Some(&from) {
             run.caller = run.from.iter().position(|other| *other == from).unwrap_or_else(|| {
-                let known = self.guest.kernel.as_ref().map(|kernel| kernel.place(from));
+                let known = self.guest.kernel.as_ref().map(|kernel| kernel.call(from));
                 let place = known.unwrap_or_else(|| Place { pc: from, ..Place::default() }.into());
                 self.outputs.caller(&place);
                 run.note.callers += 1;

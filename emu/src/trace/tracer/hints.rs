@@ -19,6 +19,11 @@ impl Tracer {
         let [a0, a1, a2] = [10, 11, 12].map(|register| view.hart.x(register));
         match kind {
             Hint::ProcSwitched => {
+                if !self.open.is_empty() {
+                    let (hart, retired) = (view.hart.id, view.hart.retired());
+                    self.harts[hart].entered = retired;
+                    self.open.wait_for(i64::from(a0 as i32), hart as u32, retired);
+                }
                 let name = Some(RawName::read(view.ram(), a1).text().into());
                 let who = Who { pid: Some(a0 as i32), name, satp: a2 };
                 self.process_hint(view, who, |at, who| Record::ProcSwitched { at, who });
@@ -34,7 +39,7 @@ impl Tracer {
                 self.exited(view, who, a1 as i32);
             }
             Hint::FrameAllocated => self.frame_allocated(view, a0, a1),
-            Hint::FrameFreed => self.frame_freed(view, a0, a1),
+            Hint::FrameFreed => self.frame_freed(view, a0, a1, view.hart.x(1)),
             Hint::FrameRefs => {
                 let old = |pa: u64| pa & !0xfff == a0;
                 if let Some(open) = self.handled(view).filter(|o| o.before.pa.is_some_and(old)) {

@@ -31,7 +31,7 @@ use self::leak::Leak;
 use self::on_hart::OnHart;
 pub(crate) use self::probes::returns_of;
 use self::probes::{Probes, probes_of};
-use self::probing::Copy;
+use self::probing::{Copy, Freeing};
 use super::awareness::ProcReader;
 use super::courier::Courier;
 use super::kinds::Kinds;
@@ -67,8 +67,11 @@ pub struct Tracer {
     calls: Calls,
     run: Run,
     leak: Leak,
-    /// Calls of `kfree`: the stack pointer and the frame.
-    freeing: Vec<(u64, u64)>,
+    /// Calls of `kfree`.
+    freeing: Vec<Freeing>,
+    /// Frames of which a call of `kfree` is over, not known to be free since: the call was for one
+    /// reference of several, or the next owner is already filling the frame. And where it was called.
+    freed: QuickMap<u64, u64>,
     /// Calls of the copy functions by stack pointer.
     copying: QuickMap<u64, Copy>,
     free: Option<u64>,
@@ -102,6 +105,7 @@ impl Tracer {
             run: Run::default(),
             leak: Leak::default(),
             freeing: Vec::new(),
+            freed: QuickMap::default(),
             copying: QuickMap::default(),
             free: None,
             free_range: None,
@@ -128,8 +132,14 @@ impl Tracer {
         self.harts.fill_with(OnHart::default);
         (self.calls, self.leak) = (Calls::new(self.harts.len()), Leak::default());
         self.freeing.clear();
+        self.freed.clear();
         self.copying.clear();
         (self.free, self.free_range, self.allocates) = (None, None, false);
+    }
+
+    /// When the present life of the machine began, in nanoseconds.
+    pub fn since(&self) -> u64 {
+        self.before.ns
     }
 
     /// Writes records from now on, or counts on silently.
@@ -257,6 +267,7 @@ impl Tracer {
         hart.handling = None;
         let hinted = hart.known().is_some();
         self.user_returned(view, key);
+        self.open.wait_for(key, view.hart.id as u32, view.hart.retired());
         self.call_returned(view, key);
         if self.kinds.proc && !hinted {
             let who = self.who(view);
@@ -286,6 +297,9 @@ impl Events for Tracer {
     fn trap_taken(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         if self.kinds.traps {
             self.trapped(view, cause, tval, pc, from);
+        }
+        if from == Priv::User && !self.open.is_empty() {
+            self.harts[view.hart.id].entered = view.hart.retired();
         }
         match cause {
             Cause::Exception(

@@ -18,6 +18,8 @@ pub(super) struct OnHart {
     read: Option<(i32, RawName)>,
     /// Whose trap is being handled, when only address spaces tell processes apart.
     pub handling: Option<i64>,
+    /// Instructions when it came from user mode or to another process last, while a fault was open.
+    pub entered: u64,
     /// Why the coming page-fault trap is taken.
     pub refused: Option<Fault>,
     /// The process that was last seen in user mode.

@@ -17,6 +17,14 @@ pub(super) struct Copy {
     allocated: Vec<u64>,
 }
 
+/// A call of `kfree`.
+pub(super) struct Freeing {
+    sp: u64,
+    pa: u64,
+    /// Where it returns to.
+    back: u64,
+}
+
 /// Pages of one copy that are looked at.
 const MAX_PAGES: u64 = 1 << 10;
 /// What `kfree` fills frames with.
@@ -27,7 +35,7 @@ const KMEM_WORDS: u64 = 8;
 impl Tracer {
     pub(super) fn passed(&mut self, view: &View, probe: Probe) {
         let sp = view.hart.x(2);
-        let [a0, a1, a2, a3] = [10, 11, 12, 13].map(|register| view.hart.x(register));
+        let [a0, a1, a2, a3, ra] = [10, 11, 12, 13, 1].map(|register| view.hart.x(register));
         match (probe.function, probe.returns) {
             (Watched::Kalloc, _) if a0 == 0 => {
                 if let Some(open) = self.handled(view) {
@@ -35,18 +43,12 @@ impl Tracer {
                 }
             }
             (Watched::Kalloc, _) => {
+                self.freed_before(view, a0);
                 let free = self.free.unwrap_or(0).saturating_sub(1);
                 self.frame_allocated(view, a0, free);
             }
-            (Watched::Kfree, false) => self.remember_free(sp, a0),
-            (Watched::Kfree, true) => {
-                let call = self.freeing.iter().rposition(|(stack, _)| *stack == sp);
-                let pa = call.map(|call| self.freeing.swap_remove(call).1);
-                if let Some(pa) = pa.filter(|pa| self.is_free(view.ram(), *pa)) {
-                    let free = self.free.unwrap_or(0) + 1;
-                    self.frame_freed(view, pa, free);
-                }
-            }
+            (Watched::Kfree, false) => self.free_begins(Freeing { sp, pa: a0, back: ra }),
+            (Watched::Kfree, true) => self.free_ends(view, sp),
             (Watched::Exit, _) => {
                 let who = self.who(view);
                 self.exited(view, who, a0 as i32);
@@ -75,9 +77,33 @@ impl Tracer {
         }
     }
 
-    fn remember_free(&mut self, sp: u64, pa: u64) {
+    fn free_begins(&mut self, call: Freeing) {
         if self.freeing.len() < MAX_PENDING {
-            self.freeing.push((sp, pa));
+            self.freeing.push(call);
+        }
+    }
+
+    fn free_ends(&mut self, view: &View, sp: u64) {
+        let Some(at) = self.freeing.iter().rposition(|call| call.sp == sp) else { return };
+        let Freeing { pa, back, .. } = self.freeing.swap_remove(at);
+        if self.is_free(view.ram(), pa) {
+            self.freed.remove(&pa);
+            self.frame_freed(view, pa, self.free.unwrap_or(0) + 1, back);
+        } else if self.freed.len() < MAX_PENDING {
+            self.freed.insert(pa, back);
+        }
+    }
+
+    /// A frame is handed out. Another process may do that before `kfree` comes to its end, or
+    /// before it is seen there that the frame was free.
+    fn freed_before(&mut self, view: &View, pa: u64) {
+        let back = match self.freeing.iter().position(|call| call.pa == pa) {
+            Some(at) => Some(self.freeing.swap_remove(at).back),
+            None if self.freed.is_empty() => None,
+            None => self.freed.remove(&pa),
+        };
+        if let Some(back) = back {
+            self.frame_freed(view, pa, self.free.unwrap_or(0) + 1, back);
         }
     }
 

@@ -1,15 +1,20 @@
 //! Records of what others than the tracer saw: the modelled TLBs and the checkers.
 
+use isa::Priv;
+
 use super::Tracer;
+use crate::check::Finding;
 use crate::events::View;
 use crate::trace::record::{MissCause, Record};
 use crate::trace::tlb::{Miss, TlbWatch};
 
 impl Tracer {
-    /// A checker found something.
-    pub fn found(&mut self, view: &View, check: &str, message: String) {
+    /// A checker found something at this instruction, in this mode.
+    pub fn found(&mut self, view: &View, (pc, from): (u64, Priv), finding: Finding) {
         let (at, who) = (self.moment(view), self.who(view));
-        self.emit(Record::Finding { at, who, check: check.to_owned(), message });
+        let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
+        let (check, message) = (finding.check.to_owned(), finding.message);
+        self.emit(Record::Finding { at, who, check, message, place });
     }
 
     /// The modelled TLB missed.
