@@ -133,7 +133,9 @@ impl Filter {
     /// Whether a record passes; frames that are told apart come one by one. Header and end always do; a word that only faults have (an
     /// outcome, say) holds for no other record.
     pub fn passes(&self, record: &Record) -> bool {
-        if matches!(record, Record::Header { .. } | Record::End { .. }) {
+        // What is about the whole run belongs to every part of it.
+        if matches!(record, Record::Header { .. } | Record::TlbCounted { .. } | Record::End { .. })
+        {
             return true;
         }
         self.terms.iter().all(|term| term.test.holds(record) != term.negated)
@@ -213,6 +215,15 @@ mod tests {
         for filter in ["pid=6", "store !cow", "killed", "va=4000", "fn=main", "name=s"] {
             assert!(!passes(filter), "{filter}");
         }
+    }
+
+    #[test]
+    fn what_is_about_the_whole_run_passes() {
+        let filter: Filter = "pid=5 store".parse().expect("valid");
+        let (at, config) = (Default::default(), "64x4,fifo,asid=on".to_owned());
+        let (insts, data) = Default::default();
+        assert!(filter.passes(&Record::TlbCounted { at, config, insts, data }));
+        assert!(!filter.passes(&Record::Mark { at, who: Default::default(), values: [0; 3] }));
     }
 
     #[test]
