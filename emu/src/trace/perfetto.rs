@@ -1,166 +1,332 @@
 //! The timeline output: Chrome's JSON trace format, which ui.perfetto.dev and chrome://tracing
 //! open.
 //!
-//! One group of tracks for the harts (which process runs where), one track for every process
-//! (its faults and system calls as slices, fork, exec and exit as marks), a counter of free
-//! pages, and an arrow from each fault to the place where its process goes on. Source: the
-//! "Trace Event Format" document; times are microseconds.
+//! The machine comes first: counters of free and used pages, and one track for every hart (which
+//! process runs there, and what page faults came to). Then follows one track for every process,
+//! with its system calls and faults as slices and with fork, exec and exit as marks. From each
+//! fault an arrow leads to the hart on which its process goes on, or to the process's exit.
+//!
+//! Source: the "Trace Event Format" document; times are microseconds. As Perfetto reads it, a
+//! thread 0 is its process's main thread; a counter is called by its name and its argument's
+//! together; an end of an arrow belongs to the slice that began last on its track, and so has to
+//! follow that slice; a list may be cut off after any event, an object may not.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::record::{Fault, Moment, Record, Who};
+use super::record::{Change, Fault, Frames, Moment, Outcome, Place, Record, Via, Who};
 use super::sink::Sink;
 use super::text;
 
-/// The group of the hart tracks; guests number processes from 1.
-const HARTS: i64 = 0;
+/// The machine's number among the processes; guests number theirs from 1.
+const MACHINE: i64 = 0;
+/// The first hart's number among the threads.
+const HARTS: i64 = 1000;
 
 /// Writes the timeline as it happens; memory is bounded by harts and processes.
 pub struct Perfetto<W: Write> {
     out: W,
     started: bool,
-    running: BTreeMap<u32, (Moment, Who)>,
+    running: BTreeMap<u32, Run>,
     named: BTreeSet<i64>,
-    flows: u64,
+    arrows: u64,
+    /// The most pages that were free at a time.
+    most_free: u64,
+    /// Faults that ended their process: their slices end with it.
+    killed: BTreeMap<i64, Fault>,
+}
+
+/// What a hart runs.
+struct Run {
+    since: u64,
+    who: Who,
+    /// Of a process that has exited: when it was seen last. It may free its pages for a while.
+    ended: Option<u64>,
+}
+
+/// What one line of the file says.
+#[derive(Serialize)]
+struct Event<'a, A> {
+    ph: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cat: &'static str,
+    pid: i64,
+    tid: i64,
+    /// Microseconds.
+    ts: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bp: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<A>,
+}
+
+impl<'a, A> Event<'a, A> {
+    fn new(ph: &'static str, name: &'a str, (pid, tid): Track, ns: u64) -> Event<'a, A> {
+        let (dur, id, s, bp, args) = (None, None, None, None, None);
+        Event { ph, name, cat: "", pid, tid, ts: us(ns), dur, id, s, bp, args }
+    }
+}
+
+/// Process and thread in the file.
+type Track = (i64, i64);
+
+/// The counters.
+#[derive(Serialize)]
+struct Pages {
+    free: u64,
+    used: u64,
+}
+
+/// What the details of a fault say.
+#[derive(Serialize)]
+struct FaultArgs<'a> {
+    access: &'static str,
+    va: String,
+    pte: String,
+    at: String,
+    outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    insns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_pages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_call: Option<&'a str>,
+}
+
+impl<'a> FaultArgs<'a> {
+    fn new(fault: &'a Fault) -> FaultArgs<'a> {
+        FaultArgs {
+            access: text::access_word(fault.access),
+            va: format!("{:#x}", fault.va),
+            pte: format!("{} in level {}", text::pte_bits(fault.pte), fault.level),
+            at: place_text(&fault.place),
+            outcome: text::outcome(fault),
+            insns: fault.cost,
+            free_pages: fault.free,
+            system_call: match &fault.via {
+                Via::Trap => None,
+                Via::Syscall { name, .. } => Some(name.as_deref().unwrap_or("?")),
+            },
+        }
+    }
 }
 
 impl<W: Write> Perfetto<W> {
     /// Writes to `out`, which should be buffered.
     pub fn new(out: W) -> Perfetto<W> {
-        Perfetto { out, started: false, running: BTreeMap::new(), named: BTreeSet::new(), flows: 0 }
+        let (running, named, killed) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Perfetto { out, started: false, running, named, arrows: 0, most_free: 0, killed }
     }
 
-    fn event(&mut self, event: &Value) -> io::Result<()> {
-        self.out.write_all(if self.started { b",\n" } else { b"{\"traceEvents\":[\n" })?;
+    fn event(&mut self, event: &Event<'_, impl Serialize>) -> io::Result<()> {
+        self.out.write_all(if self.started { b",\n" } else { b"[\n" })?;
         self.started = true;
         serde_json::to_writer(&mut self.out, event)?;
         Ok(())
     }
 
+    fn describe(&mut self, what: &str, track: Track, args: Value) -> io::Result<()> {
+        self.event(&Event { args: Some(args), ..Event::new("M", what, track, 0) })
+    }
+
     /// The track of a process; the first event on it carries its name.
-    fn track(&mut self, who: &Who) -> io::Result<i64> {
-        let track = who.pid.map_or_else(|| (who.satp & 0xfff_ffff) as i64, i64::from);
-        if self.named.insert(track) {
-            let name = match (&who.name, who.pid) {
-                (Some(name), Some(pid)) => format!("{name} (pid {pid})"),
-                _ => format!("satp {:x}", who.satp),
-            };
-            self.rename(track, &name)?;
+    fn track(&mut self, who: &Who) -> io::Result<Track> {
+        let number =
+            who.pid.map_or_else(|| (who.satp & 0xfff_ffff) as i64, |pid| pid as u32 as i64);
+        let track = (number, number);
+        if self.named.insert(number) {
+            self.describe("process_sort_index", track, json!({"sort_index": number}))?;
+            self.rename(track, &process_name(who))?;
         }
         Ok(track)
     }
 
-    fn rename(&mut self, track: i64, name: &str) -> io::Result<()> {
-        self.event(
-            &json!({"ph": "M", "name": "process_name", "pid": track, "args": {"name": name}}),
-        )
+    /// The name that is written last is the one that is shown, from the beginning on.
+    fn rename(&mut self, track: Track, name: &str) -> io::Result<()> {
+        ["process_name", "thread_name"]
+            .iter()
+            .try_for_each(|what| self.describe(what, track, json!({"name": name})))
     }
 
     fn slice(
         &mut self,
-        track: i64,
-        at: &Moment,
-        ns: u64,
+        (track, cat): (Track, &'static str),
+        (start, end): (u64, u64),
         name: &str,
-        args: Value,
+        args: impl Serialize,
     ) -> io::Result<()> {
-        self.event(&json!({
-            "ph": "X", "pid": track, "tid": track, "ts": us(at.ns), "dur": us(ns),
-            "name": name, "args": args,
-        }))
+        let dur = Some(us(end.saturating_sub(start)));
+        self.event(&Event { cat, dur, args: Some(args), ..Event::new("X", name, track, start) })
     }
 
-    fn mark(&mut self, at: &Moment, who: &Who, name: &str) -> io::Result<()> {
+    /// A slice that takes no time.
+    fn mark(
+        &mut self,
+        (track, cat): (Track, &'static str),
+        at: u64,
+        name: &str,
+        args: Option<Value>,
+    ) -> io::Result<()> {
+        self.event(&Event { cat, s: Some("t"), args, ..Event::new("i", name, track, at) })
+    }
+
+    fn process_mark(
+        &mut self,
+        (at, who): (&Moment, &Who),
+        cat: &'static str,
+        name: &str,
+    ) -> io::Result<()> {
         let track = self.track(who)?;
-        self.event(&json!({
-            "ph": "i", "s": "p", "pid": track, "tid": track, "ts": us(at.ns), "name": name,
-        }))
+        self.mark((track, cat), at.ns, name, None)
     }
 
-    fn free_pages(&mut self, at: &Moment, free: u64) -> io::Result<()> {
-        self.event(&json!({
-            "ph": "C", "pid": HARTS, "ts": us(at.ns), "name": "free pages",
-            "args": {"pages": free},
-        }))
+    /// The start (`s`) of a new arrow, or its end (`f`), at the slice or mark that was written just
+    /// before, on the same track and at the same time.
+    fn arrow(&mut self, ph: &'static str, track: Track, at: u64) -> io::Result<()> {
+        self.arrows += u64::from(ph == "s");
+        let (id, bp) = (Some(self.arrows), (ph == "f").then_some("e"));
+        self.event(&Event::<()> { cat: "fault", id, bp, ..Event::new(ph, "resolved", track, at) })
     }
 
-    /// Ends the slice of what the hart ran so far.
+    fn pages(&mut self, frames: &Frames) -> io::Result<()> {
+        for frame in frames.each() {
+            let allocated = u64::from(frame.change == Change::Allocated);
+            self.most_free = self.most_free.max(frame.free.saturating_add(allocated));
+            let args = Some(Pages { free: frame.free, used: self.most_free - frame.free });
+            let track = (MACHINE, HARTS);
+            self.event(&Event { args, ..Event::new("C", "pages", track, frame.at.ns) })?;
+            if let Some(Run { ended: Some(ended), .. }) = self.run_of(&frame.at, &frames.who) {
+                *ended = frame.at.ns.max(*ended);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the hart runs, if it is that process.
+    fn run_of(&mut self, at: &Moment, who: &Who) -> Option<&mut Run> {
+        self.running.get_mut(&at.hart).filter(|run| is_same(&run.who, who))
+    }
+
+    /// The hart on which a process is.
+    fn hart_of(&self, who: &Who) -> Option<u32> {
+        self.running.iter().find(|(_, run)| is_same(&run.who, who)).map(|(hart, _)| *hart)
+    }
+
+    /// Ends the slice of what the hart ran so far. It may have been idle for a while, but that
+    /// is not recorded; what runs elsewhere now does not run here any more.
     fn switch(&mut self, at: &Moment, next: Option<&Who>) -> io::Result<()> {
+        if let Some(hart) = next.and_then(|who| self.hart_of(who)).filter(|hart| *hart != at.hart) {
+            self.switch(&Moment { hart, ..*at }, None)?;
+        }
+        let next = next.map(|who| Run { since: at.ns, who: who.clone(), ended: None });
         let last = match next {
-            Some(who) => self.running.insert(at.hart, (*at, who.clone())),
+            Some(next) => self.running.insert(at.hart, next),
             None => self.running.remove(&at.hart),
         };
-        let Some((since, who)) = last else { return Ok(()) };
-        let name =
-            who.name.as_deref().map_or_else(|| format!("satp {:x}", who.satp), str::to_owned);
-        self.event(&json!({
-            "ph": "X", "pid": HARTS, "tid": at.hart, "ts": us(since.ns),
-            "dur": us(at.ns.saturating_sub(since.ns)), "name": name, "args": {"pid": who.pid},
-        }))
+        let Some(Run { since, who, ended }) = last else { return Ok(()) };
+        let times = (since, ended.unwrap_or(at.ns));
+        let args = json!({"pid": who.pid});
+        self.slice((hart_track(at.hart), "running"), times, &process_name(&who), args)
     }
 
     fn fault(&mut self, fault: &Fault) -> io::Result<()> {
         let track = self.track(&fault.who)?;
-        let name = format!("{} {:#x}", text::why(fault), fault.va);
-        let end = fault.returned.unwrap_or(fault.at.ns);
+        if fault.outcome == Outcome::Killed {
+            let older = self.killed.insert(track.0, fault.clone());
+            return older.map_or(Ok(()), |older| self.fault_slice(&older, track, older.at.ns));
+        }
+        let Some(end) = fault.returned else {
+            return self.fault_slice(fault, track, fault.at.ns);
+        };
+        self.fault_slice(fault, track, end)?;
+        self.arrow("s", track, fault.at.ns)?;
+        let hart = hart_track(self.hart_of(&fault.who).unwrap_or(fault.at.hart));
         let args = json!({
-            "access": text::access_word(fault.access), "va": format!("{:#x}", fault.va),
-            "outcome": fault.outcome, "at": text::function(&fault.place),
-            "insns": fault.cost, "free": fault.free,
+            "process": process_name(&fault.who), "pid": fault.who.pid,
+            "outcome": text::outcome(fault),
         });
-        self.slice(track, &fault.at, end.saturating_sub(fault.at.ns), &name, args)?;
-        if fault.returned.is_some() {
-            self.flows += 1;
-            for (phase, ts) in [("s", fault.at.ns), ("f", end)] {
-                self.event(&json!({
-                    "ph": phase, "bp": "e", "id": self.flows, "pid": track, "tid": track,
-                    "ts": us(ts), "cat": "fault", "name": "resolved",
-                }))?;
-            }
+        self.mark((hart, "resolved"), end, fault.outcome.name(), Some(args))?;
+        self.arrow("f", hart, end)
+    }
+
+    fn fault_slice(&mut self, fault: &Fault, track: Track, end: u64) -> io::Result<()> {
+        let name = format!("{} fault: {}", text::why(fault), fault.outcome.name());
+        self.slice((track, "fault"), (fault.at.ns, end), &name, FaultArgs::new(fault))
+    }
+
+    fn exited(&mut self, at: &Moment, who: &Who, status: i32) -> io::Result<()> {
+        let track = self.track(who)?;
+        let fatal = self.killed.remove(&track.0);
+        if let Some(fault) = &fatal {
+            self.fault_slice(fault, track, at.ns)?;
+            self.arrow("s", track, fault.at.ns)?;
+        }
+        self.mark((track, "process"), at.ns, &format!("exit {status}"), None)?;
+        if fatal.is_some() {
+            self.arrow("f", track, at.ns)?;
+        }
+        if let Some(run) = self.run_of(at, who) {
+            run.ended = Some(at.ns);
         }
         Ok(())
+    }
+
+    fn execed(&mut self, at: &Moment, who: &Who) -> io::Result<()> {
+        let (track, name) = (self.track(who)?, process_name(who));
+        self.rename(track, &name)?;
+        self.mark((track, "process"), at.ns, &format!("exec {name}"), None)?;
+        if self.run_of(at, who).is_some() { self.switch(at, Some(who)) } else { Ok(()) }
+    }
+
+    fn machine(&mut self, kernel: &str, harts: u32) -> io::Result<()> {
+        let machine = (MACHINE, HARTS);
+        self.describe("process_name", machine, json!({"name": kernel}))?;
+        self.describe("process_sort_index", machine, json!({"sort_index": -1}))?;
+        (0..harts).try_for_each(|hart| {
+            let name = json!({"name": format!("hart {hart}")});
+            self.describe("thread_name", hart_track(hart), name)
+        })
     }
 }
 
 impl<W: Write> Sink for Perfetto<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
         match record {
-            Record::Header { harts, kernel, .. } => {
-                self.rename(HARTS, &format!("harts of {kernel}"))?;
-                (0..*harts).try_for_each(|hart| {
-                    self.event(&json!({
-                        "ph": "M", "name": "thread_name", "pid": HARTS, "tid": hart,
-                        "args": {"name": format!("hart {hart}")},
-                    }))
-                })
-            }
+            Record::Header { harts, kernel, .. } => self.machine(kernel, *harts),
             Record::Fault(fault) => self.fault(fault),
-            Record::Frames(run) => {
-                run.each().try_for_each(|frame| self.free_pages(&frame.at, frame.free))
-            }
+            Record::Frames(run) => self.pages(run),
             Record::ProcSwitched { at, who } => self.switch(at, Some(who)),
-            Record::Forked { at, who, child } => self.mark(at, who, &format!("fork {child}")),
-            Record::Execed { at, who } => {
-                let track = self.track(who)?;
-                let name = who.name.as_deref().unwrap_or("?");
-                self.rename(track, &format!("{name} (pid {track})"))?;
-                self.mark(at, who, &format!("exec {name}"))
+            Record::Forked { at, who, child } => {
+                self.process_mark((at, who), "process", &format!("fork {child}"))
             }
-            Record::Exited { at, who, status } => self.mark(at, who, &format!("exit {status}")),
+            Record::Execed { at, who } => self.execed(at, who),
+            Record::Exited { at, who, status } => self.exited(at, who, *status),
             Record::Syscall { at, who, number, call, result, returned, .. } => {
                 let track = self.track(who)?;
                 let name = call.clone().unwrap_or_else(|| format!("syscall {number}").into());
                 let args = json!({"result": result.map(|value| value as i64)});
-                let end = returned.unwrap_or(at.ns);
-                self.slice(track, at, end.saturating_sub(at.ns), &name, args)
+                let times = (at.ns, returned.unwrap_or(at.ns));
+                self.slice((track, "syscall"), times, &name, args)
             }
-            Record::Finding { at, who, check, message, .. } => {
-                self.mark(at, who, &format!("{check}: {message}"))
+            Record::Finding { at, who, check, message, place } => {
+                let (track, args) = (self.track(who)?, json!({"at": place_text(place)}));
+                let name = format!("{check}: {message}");
+                self.mark((track, "finding"), at.ns, &name, Some(args))
             }
-            Record::Mark { at, who, values } => self.mark(at, who, &format!("mark {values:x?}")),
+            Record::Mark { at, who, values } => {
+                self.process_mark((at, who), "mark", &format!("mark {values:x?}"))
+            }
             Record::End { at, .. } => {
                 let harts: Vec<u32> = self.running.keys().copied().collect();
                 harts.iter().try_for_each(|hart| self.switch(&Moment { hart: *hart, ..*at }, None))
@@ -175,11 +341,36 @@ impl<W: Write> Sink for Perfetto<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        // The format allows the closing bracket to be missing, so a cut-off file opens as well.
-        let end: &[u8] = if self.started { b"\n]}\n" } else { b"{\"traceEvents\":[]}\n" };
-        self.out.write_all(end)?;
+        for (process, fault) in std::mem::take(&mut self.killed) {
+            self.fault_slice(&fault, (process, process), fault.at.ns)?;
+        }
+        self.out.write_all(if self.started { b"\n]\n" } else { b"[]\n" })?;
         self.out.flush()
     }
+}
+
+fn hart_track(hart: u32) -> Track {
+    (MACHINE, HARTS + i64::from(hart))
+}
+
+fn process_name(who: &Who) -> Cow<'_, str> {
+    match (who.name.as_deref().filter(|name| !name.is_empty()), who.pid) {
+        (Some(name), _) => name.into(),
+        (None, Some(pid)) => format!("pid {pid}").into(),
+        (None, None) => format!("satp {:x}", who.satp).into(),
+    }
+}
+
+fn place_text(place: &Place) -> String {
+    let function = text::function(place);
+    match (&place.file, place.line) {
+        (Some(file), Some(line)) => format!("{function} {}:{line}", text::short_file(file)),
+        _ => function,
+    }
+}
+
+fn is_same(one: &Who, other: &Who) -> bool {
+    if one.pid.is_some() { one.pid == other.pid } else { one.satp == other.satp }
 }
 
 /// Nanoseconds as the format's microseconds.
@@ -189,26 +380,155 @@ fn us(ns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Frame;
     use super::*;
 
-    #[test]
-    fn a_timeline_is_one_json_object_with_slices_and_arrows() {
-        let fault = text::tests::sample();
-        let (at, who) = (fault.at, fault.who.clone());
+    fn events(records: &[Record]) -> Vec<Value> {
         let mut out = Perfetto::new(Vec::new());
-        for record in [
-            Record::ProcSwitched { at, who: who.clone() },
-            Record::Fault(fault),
-            Record::ProcSwitched { at: Moment { ns: at.ns + 5000, ..at }, who },
-        ] {
-            out.record(&record).expect("a vector takes everything");
+        for record in records {
+            out.record(record).expect("a vector takes everything");
         }
         out.finish().expect("a vector takes everything");
-        let json: Value = serde_json::from_slice(&out.out).expect("valid JSON");
-        let events = json["traceEvents"].as_array().expect("a list");
-        let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).count();
-        assert_eq!((of("X"), of("s"), of("f")), (2, 1, 1), "{json}");
-        let hart = events.iter().find(|event| event["pid"] == 0).expect("a hart's slice");
-        assert_eq!((hart["name"].as_str(), hart["dur"].as_f64()), (Some("sh"), Some(5.0)));
+        let mut events: Vec<Value> = serde_json::from_slice(&out.out).expect("a list");
+        // As the viewers do it: descriptions hold from the beginning, the rest is in order of time.
+        events.sort_by(|a, b| a["ts"].as_f64().partial_cmp(&b["ts"].as_f64()).expect("numbers"));
+        events
+    }
+
+    fn name(event: &Value) -> &str {
+        event["name"].as_str().expect("a name")
+    }
+
+    fn thread(event: &Value) -> Track {
+        let number = |key: &str| event[key].as_i64().expect("a number");
+        (number("pid"), number("tid"))
+    }
+
+    /// From where to where arrows lead: an end belongs to the slice that began last on its track.
+    fn arrows(events: &[Value]) -> Vec<(Track, &str, Track, &str)> {
+        let (mut latest, mut from, mut found) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for event in events {
+            let track = thread(event);
+            match event["ph"].as_str() {
+                Some("X" | "i") => drop(latest.insert(track, name(event))),
+                Some("s") => drop(from.insert(event["id"].to_string(), (track, latest[&track]))),
+                Some("f") => {
+                    let (start, what) = from[&event["id"].to_string()];
+                    assert_eq!(event["bp"], "e", "without it an end belongs to the next slice");
+                    found.push((start, what, track, latest[&track]));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn later(at: Moment, ns: u64, hart: u32) -> Moment {
+        Moment { ns: at.ns + ns, hart, ..at }
+    }
+
+    #[test]
+    fn an_arrow_leads_from_a_fault_to_the_hart_on_which_its_process_goes_on() {
+        let fault = text::tests::sample();
+        let (at, who) = (fault.at, fault.who.clone());
+        let other = Who { pid: Some(6), name: Some("wc".into()), satp: 2 };
+        let events = events(&[
+            Record::ProcSwitched { at: Moment::default(), who: who.clone() },
+            Record::ProcSwitched { at: later(at, 100, 0), who: other },
+            Record::ProcSwitched { at: later(at, 200, 1), who: who.clone() },
+            Record::Fault(fault),
+            Record::End { at: later(at, 5000, 0), status: 0, fault_traps: 1, free: None },
+        ]);
+        let arrow = ((5, 5), "cow fault: copied", hart_track(1), "copied");
+        assert_eq!(arrows(&events), [arrow], "{events:?}");
+        let runs = |event: &&Value| event["cat"] == "running";
+        let runs: Vec<_> = events.iter().filter(runs).map(|run| (thread(run), name(run))).collect();
+        assert_eq!(runs, [(hart_track(0), "sh"), (hart_track(0), "wc"), (hart_track(1), "sh")]);
+        let fault = events.iter().find(|event| event["cat"] == "fault").expect("a slice");
+        assert_eq!((&fault["ts"], &fault["dur"]), (&json!(412_331.0), &json!(0.412)));
+        assert_eq!(fault["args"]["outcome"], "copied 87f5b>87e21 rc 2>1");
+        assert_eq!(fault["args"]["va"], "0x3f58");
+    }
+
+    #[test]
+    fn an_arrow_leads_from_a_deadly_fault_to_the_exit() {
+        let fault = Fault { outcome: Outcome::Killed, returned: None, ..text::tests::sample() };
+        let (at, who) = (fault.at, fault.who.clone());
+        let exit = Record::Exited { at: later(at, 2000, 0), who: who.clone(), status: -1 };
+        let run = Record::ProcSwitched { at, who: who.clone() };
+        let frame = Frame { pa: 0, insns: 1, ns: 10, caller: 0, change: Change::Freed };
+        let (callers, frames) = (vec![], vec![frame]);
+        let freed =
+            Record::Frames(Frames { at: later(at, 2990, 0), who, free: 9, callers, frames });
+        let end = Record::End { at: later(at, 9000, 0), status: 0, fault_traps: 1, free: None };
+        let records = [run, Record::Fault(fault), exit, freed, end];
+        let ended = events(&records);
+        assert_eq!(arrows(&ended), [((5, 5), "rdonly fault: killed", (5, 5), "exit -1")]);
+        let slices = |events: &[Value]| {
+            let slices = events.iter().filter(|event| event["ph"] == "X");
+            slices.map(|event| event["dur"].as_f64()).collect::<Vec<_>>()
+        };
+        // The fault's, and that of the hart, which frees the process's pages and is idle then.
+        assert_eq!(slices(&ended), [Some(2.0), Some(3.0)], "{ended:?}");
+        let cut = events(&records[..2]);
+        assert!(arrows(&cut).is_empty());
+        assert_eq!(slices(&cut), [Some(0.0)], "{cut:?}");
+    }
+
+    #[test]
+    fn every_track_has_a_name_and_none_is_the_idle_task() {
+        let (at, kernel) = (later(Moment::default(), 1, 1), "kernel".to_owned());
+        let who = |name: &str| Who { pid: Some(1), name: Some(name.into()), satp: 1 };
+        let events = events(&[
+            Record::Header { version: 0, kernel, harts: 2, ram: 0, ram_start: 0 },
+            Record::ProcSwitched { at, who: who("") },
+            Record::Execed { at: later(at, 9, 1), who: who("init") },
+            Record::Execed { at: later(at, 19, 1), who: who("sh") },
+            Record::End { at: later(at, 29, 0), status: 0, fault_traps: 0, free: None },
+        ]);
+        let mut names = BTreeMap::new();
+        for event in events.iter().filter(|event| event["ph"] == "M") {
+            let (process, thread) = thread(event);
+            let key = if name(event) == "thread_name" { thread } else { -process };
+            // The last one counts.
+            if let Some(name) = event["args"]["name"].as_str() {
+                names.insert(key, name.to_owned());
+            }
+        }
+        let expected = [(-1, "sh"), (0, "kernel"), (1, "sh"), (1000, "hart 0"), (1001, "hart 1")];
+        let expected = expected.map(|(key, name)| (key, name.to_owned()));
+        assert_eq!(names, BTreeMap::from(expected));
+        assert!(events.iter().all(|event| thread(event).1 != 0), "{events:?}");
+        let runs = events.iter().filter(|event| event["cat"] == "running").map(name);
+        assert_eq!(runs.collect::<Vec<_>>(), ["pid 1", "init", "sh"]);
+    }
+
+    #[test]
+    fn pages_are_free_or_used() {
+        let (at, who) = (Moment::default(), Who::default());
+        let frame = |change| Frame { pa: 0, insns: 1, ns: 10, caller: 0, change };
+        let frames = [Change::Allocated, Change::Allocated, Change::Freed].map(frame).to_vec();
+        let events =
+            events(&[Record::Frames(Frames { at, who, free: 99, callers: vec![], frames })]);
+        let counts = events.iter().map(|event| (event["ts"].as_f64(), &event["args"]));
+        let pages = |free: u64, used: u64| json!({"free": free, "used": used});
+        let expected = [(0.01, pages(99, 1)), (0.02, pages(98, 2)), (0.03, pages(99, 1))];
+        let expected = expected.each_ref().map(|(ts, args)| (Some(*ts), args));
+        assert_eq!(counts.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_was_cut_off_after_a_line_lacks_only_the_end_of_the_list() {
+        let mut out = Perfetto::new(Vec::new());
+        for _ in 0..3 {
+            out.record(&Record::Fault(text::tests::sample())).expect("a vector");
+        }
+        let text = String::from_utf8(out.out).expect("UTF-8");
+        let (first, rest) = text.split_once('\n').expect("lines");
+        assert_eq!(first, "[");
+        for line in rest.lines() {
+            let event: Value = serde_json::from_str(line.trim_end_matches(',')).expect(line);
+            assert!(event["ph"].is_string(), "{line}");
+        }
     }
 }

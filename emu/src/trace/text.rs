@@ -247,6 +247,13 @@ pub fn function(place: &Place) -> String {
     line.into()
 }
 
+/// What became of a fault, in words.
+pub fn outcome(fault: &Fault) -> String {
+    let mut line = Line::default();
+    line.outcome(fault);
+    line.into()
+}
+
 /// A function's own name, without the modules and types around it. A closure keeps the name of
 /// the function that it is in.
 fn short_name(function: &str) -> Cow<'_, str> {
