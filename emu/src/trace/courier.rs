@@ -16,7 +16,9 @@ use super::kinds::Kinds;
 use super::notes::{Batch, FaultNote, Note, Reader, RunNote};
 use super::numbers::Numbers;
 use super::outputs::Outputs;
-use super::record::{Frame, MAX_CALLERS, Place, Record, Who};
+use super::record::{Frame, MAX_CALLERS, Place, Record};
+use super::tracer::Spot;
+use super::tracer::on_hart::Process;
 
 /// Notes in a batch.
 const BATCH: usize = 1024;
@@ -32,9 +34,9 @@ pub struct Courier {
     kinds: Kinds,
     batch: Batch,
     /// The numbers of places that were told of.
-    places: Numbers,
+    places: Numbers<Spot>,
     /// The process that was told of last.
-    process: (Option<i32>, Option<Arc<str>>),
+    process: Process,
     /// How often there was time.
     pauses: u32,
     handed_over: Instant,
@@ -69,7 +71,7 @@ impl Courier {
             kinds,
             batch: Batch::default(),
             places: Numbers::default(),
-            process: (None, None),
+            process: Process::default(),
             pauses: 0,
             handed_over: Instant::now(),
             full: Some(full),
@@ -95,55 +97,61 @@ impl Courier {
         self.taken();
     }
 
-    /// Takes a fault of this process at this place, whose number need not be noted.
-    pub fn fault(&mut self, note: &FaultNote, who: &Who, place: &Arc<Place>) {
-        self.process(who);
+    /// Takes a fault of this process, at `spot`, which is `place`; its number need not be noted.
+    pub(super) fn fault(
+        &mut self,
+        note: &FaultNote,
+        process: &Process,
+        spot: Spot,
+        place: impl FnOnce() -> Arc<Place>,
+    ) {
+        self.process(process);
         self.places.make_room(1);
-        let place = self.place(place);
+        let place = self.place(spot, place);
         self.batch.faults.push(FaultNote { place, ..*note });
         self.batch.notes.push(Note::Fault);
         self.taken();
     }
 
     /// A run of frames of this process begins; nothing else is taken until it ends.
-    pub fn begin_run(&mut self, who: &Who) {
-        self.process(who);
+    pub(super) fn begin_run(&mut self, process: &Process) {
+        self.process(process);
         self.places.make_room(MAX_CALLERS);
     }
 
-    /// Takes another caller of frames of the run.
-    pub fn caller(&mut self, place: &Arc<Place>) {
-        let number = self.place(place);
+    /// Takes another caller of frames of the run, at `spot`, which is `place`.
+    pub(super) fn caller(&mut self, spot: Spot, place: impl FnOnce() -> Arc<Place>) {
+        let number = self.place(spot, place);
         self.batch.callers.push(number);
     }
 
     /// Takes another frame of the run.
-    pub fn frame(&mut self, frame: Frame) {
+    pub(super) fn frame(&mut self, frame: Frame) {
         self.batch.frames.push(frame);
     }
 
     /// The run is over.
-    pub fn end_run(&mut self, note: RunNote) {
+    pub(super) fn end_run(&mut self, note: RunNote) {
         self.batch.runs.push(note);
         self.batch.notes.push(Note::Run);
         self.taken();
     }
 
-    fn process(&mut self, who: &Who) {
-        let name = |name: &Option<Arc<str>>| name.as_ref().map(|name| name.as_ptr());
-        let (pid, known) = &self.process;
+    fn process(&mut self, process: &Process) {
+        let name = |process: &Process| process.name.as_ref().map(|name| name.as_ptr());
         // A name in another place is told of again, though it may be the same.
-        if *pid != who.pid || name(known) != name(&who.name) {
-            self.process = (who.pid, who.name.clone());
-            self.batch.processes.push(self.process.clone());
+        if self.process.pid != process.pid || name(&self.process) != name(process) {
+            self.process = process.clone();
+            let name = process.name.as_deref().map(Arc::from);
+            self.batch.processes.push((process.pid, name));
             self.batch.notes.push(Note::Process);
         }
     }
 
-    fn place(&mut self, place: &Arc<Place>) -> u32 {
-        let (number, new) = self.places.of(place);
+    fn place(&mut self, spot: Spot, place: impl FnOnce() -> Arc<Place>) -> u32 {
+        let (number, new) = self.places.of(spot, || ());
         if new {
-            self.batch.places.push((number, place.clone()));
+            self.batch.places.push((number, place()));
             self.batch.notes.push(Note::Place);
         }
         number

@@ -20,7 +20,9 @@ use super::sink::Sink;
 pub struct JsonLines<W: Write> {
     out: W,
     line: Line,
-    places: Numbers,
+    /// The numbers of places: by where they are in memory, and by address if nothing else is
+    /// known. They are kept, so that nothing else can be there.
+    places: Numbers<(usize, u64), Arc<Place>>,
     /// The numbers of a run's callers.
     callers: Vec<u32>,
     /// Frames that become part of the record behind them if that is a fault's.
@@ -48,7 +50,9 @@ impl<W: Write> JsonLines<W> {
     }
 
     fn place(&mut self, place: &Arc<Place>) -> u32 {
-        let (number, new) = self.places.of(place);
+        let bare = place.function.is_none() && place.file.is_none();
+        let key = (if bare { 0 } else { Arc::as_ptr(place).addr() }, place.pc);
+        let (number, new) = self.places.of(key, || place.clone());
         if new {
             let place = Place::clone(place);
             self.line.json(&Record::Place { id: number.into(), place }).text("\n");
@@ -367,7 +371,7 @@ mod tests {
     fn numbers_of_places_are_given_anew() {
         let mut sink = JsonLines::new(Vec::new());
         let mut fault = crate::trace::text::tests::sample();
-        for pc in 0..crate::trace::numbers::MAX_PLACES as u64 + 5 {
+        for pc in 0..crate::trace::numbers::MAX_NUMBERS as u64 + 5 {
             fault.place = Arc::new(Place { pc, ..Place::default() });
             sink.record(&Record::Fault(fault.clone())).expect("a vector takes everything");
         }

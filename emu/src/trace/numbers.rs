@@ -1,36 +1,37 @@
-//! Numbers for places, so that each is told of once and named by its number from then on.
+//! Numbers for things, so that each is told of once and named by its number from then on.
 
-use std::sync::Arc;
+use std::hash::Hash;
 
 use super::quick::QuickMap;
-use super::record::Place;
 
-/// Places that have a number at a time.
-pub const MAX_PLACES: usize = 1 << 12;
+/// Things that have a number at a time.
+pub const MAX_NUMBERS: usize = 1 << 12;
 
-/// The numbers of places: by where they are in memory, and by address if nothing else is known.
-#[derive(Default)]
-pub struct Numbers(QuickMap<(usize, u64), (Arc<Place>, u32)>);
+/// The numbers of things, which `K` tells apart, and what is kept with each.
+pub struct Numbers<K, V = ()>(QuickMap<K, (u32, V)>);
 
-impl Numbers {
-    /// Sees to it that this many places can get a number without another one's becoming wrong
-    /// meanwhile: if need be, all of them get new ones from now on.
-    pub fn make_room(&mut self, places: usize) {
-        if self.0.len() + places > MAX_PLACES {
+impl<K, V> Default for Numbers<K, V> {
+    fn default() -> Numbers<K, V> {
+        Numbers(QuickMap::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Numbers<K, V> {
+    /// Sees to it that so many can get a number without another one's becoming wrong meanwhile: if
+    /// need be, all of them get new ones from now on.
+    pub fn make_room(&mut self, more: usize) {
+        if self.0.len() + more > MAX_NUMBERS {
             self.0.clear();
         }
     }
 
-    /// A place's number, and whether it is a new one.
-    pub fn of(&mut self, place: &Arc<Place>) -> (u32, bool) {
-        let bare = place.function.is_none() && place.file.is_none();
-        let key = (if bare { 0 } else { Arc::as_ptr(place).addr() }, place.pc);
-        if let Some((_, known)) = self.0.get(&key) {
+    /// The number of `key`, and whether it is a new one, with which `keep` is kept.
+    pub fn of(&mut self, key: K, keep: impl FnOnce() -> V) -> (u32, bool) {
+        if let Some((known, _)) = self.0.get(&key) {
             return (*known, false);
         }
         let number = self.0.len() as u32;
-        // It is kept, so that nothing else can be at its address.
-        self.0.insert(key, (place.clone(), number));
+        self.0.insert(key, (number, keep()));
         (number, true)
     }
 }

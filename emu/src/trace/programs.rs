@@ -141,11 +141,11 @@ impl Programs {
         self.programs.push(Program { source, code, symbols });
     }
 
-    /// What is at the user address `pc`, which is at `pa` in memory.
-    pub fn place(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<Arc<Place>> {
+    /// Which program the user address `pc` belongs to, which is at `pa` in memory.
+    pub fn of(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<usize> {
         let (page_va, page_pa) = (pc & !0xfff, pa & !0xfff);
         let print = fingerprint(ram, page_pa)?;
-        let index = match self.known.get(&(page_pa, page_va)) {
+        match self.known.get(&(page_pa, page_va)) {
             Some((known, index)) if *known == print => *index,
             _ => {
                 let index = self.find(ram, page_va, page_pa);
@@ -154,8 +154,12 @@ impl Programs {
                 }
                 index
             }
-        };
-        Some(self.programs[index?].symbols()?.place(pc))
+        }
+    }
+
+    /// What is at an address of a program.
+    pub fn place(&self, program: usize, pc: u64) -> Option<Arc<Place>> {
+        Some(self.programs.get(program)?.symbols()?.place(pc))
     }
 
     fn find(&self, ram: &Ram, page_va: u64, page_pa: u64) -> Option<usize> {

@@ -1,15 +1,14 @@
 //! Faults between trap and return.
 
-use std::sync::Arc;
-
 use isa::Priv;
 
 use super::infer::{outcome, reason_of};
-use super::{MAX_PENDING, Tracer, key_of};
+use super::on_hart::Process;
+use super::{MAX_PENDING, Spot, Tracer, key_of};
 use crate::events::View;
 use crate::trace::notes::FaultNote;
 use crate::trace::peek;
-use crate::trace::record::{Access, Moment, Outcome, Place, Reason, Who};
+use crate::trace::record::{Access, Moment, Outcome, Reason};
 
 /// Where a fault can be open: in a process's own code, in the kernel's on its behalf, or in a
 /// system call that walks the table by itself.
@@ -24,13 +23,13 @@ pub(super) enum Slot {
 /// A fault between trap and return.
 pub(super) struct Open {
     pub fault: FaultNote,
-    who: Who,
+    process: Process,
     /// The instruction that faulted.
-    place: Arc<Place>,
+    spot: Spot,
     /// The table that it is about.
     pub satp: u64,
     pub before: peek::Seen,
-    pub allocated: Vec<u64>,
+    pub allocated: Allocated,
     /// References to the frame before, when the kernel said so.
     pub refs: Option<u32>,
     /// There was no trap.
@@ -40,15 +39,40 @@ pub(super) struct Open {
     away: Option<u64>,
 }
 
-/// Lists that are kept for later, and their length.
+/// Frames that were allocated; rarely more than a page and the tables on the way to it.
+#[derive(Default)]
+pub(super) struct Allocated {
+    few: [u64; 4],
+    count: usize,
+    more: Vec<u64>,
+}
+
+impl Allocated {
+    pub fn push(&mut self, pa: u64) {
+        match self.few.get_mut(self.count) {
+            Some(place) => {
+                *place = pa;
+                self.count += 1;
+            }
+            None => self.more.push(pa),
+        }
+    }
+
+    pub fn contains(&self, pa: u64) -> bool {
+        self.few[..self.count].contains(&pa) || self.more.contains(&pa)
+    }
+}
+
+/// Faults' memory that is kept for later ones.
 const MAX_SPARE: usize = 16;
 
 /// The faults that are open: few, as most are over before the next one begins.
 #[derive(Default)]
 pub(super) struct OpenFaults {
-    open: Vec<(Slot, Open)>,
-    /// What earlier ones allocated: the memory serves the next.
-    spare: Vec<Vec<u64>>,
+    open: Vec<(Slot, Box<Open>)>,
+    /// Memory of earlier ones.
+    #[expect(clippy::vec_box, reason = "they move from list to list")]
+    spare: Vec<Box<Open>>,
 }
 
 impl OpenFaults {
@@ -73,31 +97,35 @@ impl OpenFaults {
     }
 
     fn get(&self, slot: Slot) -> Option<&Open> {
-        self.position(slot).map(|at| &self.open[at].1)
+        self.position(slot).map(|at| &*self.open[at].1)
     }
 
     /// Returns one that gives way: the one that was there before, or the oldest when there are too
     /// many that never return.
-    fn insert(&mut self, slot: Slot, open: Open) -> Option<Open> {
+    fn insert(&mut self, slot: Slot, open: Box<Open>) -> Option<Box<Open>> {
         let full = self.open.len() >= MAX_PENDING;
         let older = self.remove(slot).or_else(|| full.then(|| self.open.remove(0).1));
         self.open.push((slot, open));
         older
     }
 
-    fn remove(&mut self, slot: Slot) -> Option<Open> {
+    fn remove(&mut self, slot: Slot) -> Option<Box<Open>> {
         self.position(slot).map(|at| self.open.swap_remove(at).1)
     }
 
-    /// An empty list for what a fault allocates.
-    fn spare(&mut self) -> Vec<u64> {
-        self.spare.pop().unwrap_or_default()
+    fn boxed(&mut self, open: Open) -> Box<Open> {
+        match self.spare.pop() {
+            Some(mut place) => {
+                *place = open;
+                place
+            }
+            None => Box::new(open),
+        }
     }
 
-    fn reuse(&mut self, mut allocated: Vec<u64>) {
-        allocated.clear();
-        if self.spare.len() < MAX_SPARE && allocated.capacity() <= MAX_SPARE {
-            self.spare.push(allocated);
+    fn reuse(&mut self, open: Box<Open>) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(open);
         }
     }
 }
@@ -134,10 +162,10 @@ impl Tracer {
         if !self.kinds.faults {
             return;
         }
-        let (at, who) = (self.moment(view), self.who(view));
-        let (satp, user) = (who.satp, from == Priv::User);
-        let place = self.place(view.ram(), pc, satp, user);
-        let key = key_of(who.pid, satp);
+        let (at, process) = (self.moment(view), self.process(view));
+        let (satp, user) = (view.hart.csr.satp.bits(), from == Priv::User);
+        let spot = self.spot(view.ram(), pc, satp, user);
+        let key = key_of(process.pid, satp);
         let slot = if user { Slot::User(key) } else { Slot::Kernel(view.hart.id) };
         if user {
             self.harts[view.hart.id].handling = Some(key);
@@ -150,20 +178,11 @@ impl Tracer {
             pte: refused.pte.0,
             ..begun(at, satp, refused.va, refused.access)
         };
-        let (retired, allocated) = (view.hart.retired(), self.open.spare());
-        let refs = None;
-        let open = Open {
-            fault,
-            who,
-            place,
-            satp,
-            before,
-            allocated,
-            refs,
-            soft: false,
-            retired,
-            away: None,
-        };
+        let (retired, allocated) = (view.hart.retired(), Allocated::default());
+        let (refs, soft, away) = (None, false, None);
+        let open =
+            Open { fault, process, spot, satp, before, allocated, refs, soft, retired, away };
+        let open = self.open.boxed(open);
         if let Some(older) = self.open.insert(slot, open) {
             // A second fault of the same kind while the first is handled.
             self.emit_fault(older);
@@ -191,10 +210,10 @@ impl Tracer {
         (va, before): (u64, peek::Seen),
         satp: u64,
         access: Access,
-        allocated: Vec<u64>,
+        allocated: &[u64],
     ) {
         if let Some(mut open) = self.soft(view, va, satp, access, before) {
-            open.allocated = allocated;
+            allocated.iter().for_each(|pa| open.allocated.push(*pa));
             open.fault.outcome = outcome(view.ram(), &open, self.free.is_some());
             open.fault.free = self.free;
             self.emit_fault(open);
@@ -209,15 +228,15 @@ impl Tracer {
         satp: u64,
         access: Access,
         before: peek::Seen,
-    ) -> Option<Open> {
+    ) -> Option<Box<Open>> {
         let key = self.key(view);
         if !self.kinds.faults || self.open.get(Slot::User(key)).is_some() {
             return None;
         }
         let call = self.calls.of(key)?;
         let (number, pc, space) = (call.number, call.pc, call.satp);
-        let who = Who { satp: space, ..self.who(view) };
-        let place = self.place(view.ram(), pc, space, true);
+        let process = self.process(view);
+        let spot = self.spot(view.ram(), pc, space, true);
         let canonical = peek::is_canonical(satp, va);
         let fault = FaultNote {
             call: Some(number),
@@ -226,19 +245,11 @@ impl Tracer {
             pte: before.pte,
             ..begun(self.moment(view), space, va, access)
         };
-        let (retired, allocated) = (view.hart.retired(), self.open.spare());
-        Some(Open {
-            fault,
-            who,
-            place,
-            satp,
-            before,
-            allocated,
-            refs: None,
-            soft: true,
-            retired,
-            away: None,
-        })
+        let (retired, allocated) = (view.hart.retired(), Allocated::default());
+        let (refs, soft, away) = (None, true, None);
+        let open =
+            Open { fault, process, spot, satp, before, allocated, refs, soft, retired, away };
+        Some(self.open.boxed(open))
     }
 
     /// The system call has seen to the page, or cannot. Returns the page.
@@ -264,8 +275,8 @@ impl Tracer {
     pub(super) fn user_returned(&mut self, view: &View, key: i64) {
         let Some(open) = self.open.remove(Slot::User(key)) else { return };
         let same_space = view.hart.csr.satp.bits() == open.satp;
-        let same_place = view.hart.ctx.pc == open.place.pc;
-        if same_space && (same_place || open.who.pid.is_some()) {
+        let same_place = view.hart.ctx.pc == open.spot.pc;
+        if same_space && (same_place || open.process.pid.is_some()) {
             self.finish(view, open);
         } else {
             // Something else runs there: what faulted is gone.
@@ -276,7 +287,7 @@ impl Tracer {
     /// The kernel goes on behind a trap of its own.
     pub(super) fn kernel_returned(&mut self, view: &View) {
         let slot = Slot::Kernel(view.hart.id);
-        let returns = |open: &Open| open.place.pc == view.hart.ctx.pc;
+        let returns = |open: &Open| open.spot.pc == view.hart.ctx.pc;
         if self.open.get(slot).is_some_and(returns)
             && let Some(open) = self.open.remove(slot)
         {
@@ -284,7 +295,7 @@ impl Tracer {
         }
     }
 
-    fn finish(&mut self, view: &View, mut open: Open) {
+    fn finish(&mut self, view: &View, mut open: Box<Open>) {
         let at = self.moment(view);
         open.fault.outcome = outcome(view.ram(), &open, self.free.is_some());
         open.fault.returned = Some(at.ns);
@@ -306,7 +317,7 @@ impl Tracer {
         }
     }
 
-    fn killed(&mut self, mut open: Open) {
+    fn killed(&mut self, mut open: Box<Open>) {
         open.fault.outcome = Outcome::Killed;
         open.fault.free = self.free;
         self.emit_fault(open);
@@ -321,9 +332,10 @@ impl Tracer {
         }
     }
 
-    fn emit_fault(&mut self, open: Open) {
+    fn emit_fault(&mut self, open: Box<Open>) {
         self.end_run();
-        self.outputs.fault(&open.fault, &open.who, &open.place);
-        self.open.reuse(open.allocated);
+        let place = || self.guest.place(open.spot);
+        self.outputs.fault(&open.fault, &open.process, open.spot, place);
+        self.open.reuse(open);
     }
 }

@@ -1,9 +1,9 @@
 //! Frames that are allocated and freed: what happens most of all, so runs of them are one record.
 
-use super::Tracer;
+use super::{Origin, Spot, Tracer};
 use crate::events::View;
 use crate::trace::notes::RunNote;
-use crate::trace::record::{Change, FRAME_SHIFT, Frame, MAX_CALLERS, Moment, Place, Record};
+use crate::trace::record::{Change, FRAME_SHIFT, Frame, MAX_CALLERS, Moment, Record};
 
 /// Frames in one record.
 const MAX_RUN: usize = 128;
@@ -73,9 +73,8 @@ impl Tracer {
         let whose = hart.whose(self.guest.reader.as_ref(), view);
         if !self.run.takes(change, at, whose, free) {
             self.end_run();
-            let who = self.harts[view.hart.id].last();
-            self.outputs.begin_run(who);
-            (self.run.note.at, self.run.note.satp) = (at, who.satp);
+            self.outputs.begin_run(self.harts[view.hart.id].last());
+            (self.run.note.at, self.run.note.satp) = (at, view.hart.csr.satp.bits());
             (self.run.last, self.run.whose) = (at, whose);
         }
         let caller = self.caller(back);
@@ -92,9 +91,10 @@ impl Tracer {
         let run = &mut self.run;
         if run.from.get(run.caller) != Some(&from) {
             run.caller = run.from.iter().position(|other| *other == from).unwrap_or_else(|| {
-                let known = self.guest.kernel.as_ref().map(|kernel| kernel.call(from));
-                let place = known.unwrap_or_else(|| Place { pc: from, ..Place::default() }.into());
-                self.outputs.caller(&place);
+                let known = self.guest.kernel.is_some();
+                let origin = if known { Origin::Call } else { Origin::Unknown };
+                let spot = Spot { origin, pc: from };
+                self.outputs.caller(spot, || self.guest.place(spot));
                 run.note.callers += 1;
                 run.from.push(from);
                 run.from.len() - 1

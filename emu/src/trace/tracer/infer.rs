@@ -16,7 +16,7 @@ pub fn outcome(ram: &Ram, open: &Open, counted: bool) -> Outcome {
     let (Some(pa), true) = (after.pa.map(|pa| pa & !0xfff), allows(after.pte, &open.fault)) else {
         return refused;
     };
-    let fresh = !counted || open.allocated.contains(&pa);
+    let fresh = !counted || open.allocated.contains(pa);
     match open.before.pa.map(|pa| pa & !0xfff) {
         Some(_) if after.pte & !AD == open.before.pte & !AD => Outcome::Spurious,
         Some(old) if old == pa && open.fault.reason == Reason::NoWrite => {

@@ -12,7 +12,7 @@ mod frames;
 mod hints;
 mod infer;
 mod leak;
-mod on_hart;
+pub(super) mod on_hart;
 mod probes;
 mod probing;
 mod tell;
@@ -28,7 +28,7 @@ use self::calls::Calls;
 use self::faults::OpenFaults;
 use self::frames::Run;
 use self::leak::Leak;
-use self::on_hart::OnHart;
+use self::on_hart::{OnHart, Process};
 pub(crate) use self::probes::returns_of;
 use self::probes::{Probes, probes_of};
 use self::probing::{Copy, Freeing};
@@ -52,6 +52,52 @@ pub struct Guest {
     pub reader: Option<ProcReader>,
     /// The user programs.
     pub programs: Programs,
+}
+
+/// Where an address belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Origin {
+    /// Nobody knows.
+    Unknown,
+    /// The kernel.
+    Kernel,
+    /// The call in the kernel that returns there.
+    Call,
+    /// One of the programs.
+    Program(usize),
+}
+
+/// A place whose name is not looked up yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Spot {
+    pub origin: Origin,
+    pub pc: u64,
+}
+
+impl Guest {
+    /// An address in the kernel.
+    fn in_kernel(&self, pc: u64) -> Spot {
+        let origin = if self.kernel.is_some() { Origin::Kernel } else { Origin::Unknown };
+        Spot { origin, pc }
+    }
+
+    /// What is at `pc` in the user program of `satp`.
+    fn in_program(&mut self, ram: &Ram, pc: u64, satp: u64) -> Spot {
+        let pa = peek::look(ram, satp, pc).and_then(|seen| seen.pa);
+        let program = pa.and_then(|pa| self.programs.of(ram, pc, pa));
+        Spot { origin: program.map_or(Origin::Unknown, Origin::Program), pc }
+    }
+
+    /// What is there.
+    fn place(&self, Spot { origin, pc }: Spot) -> Arc<Place> {
+        let known = match origin {
+            Origin::Unknown => None,
+            Origin::Kernel => self.kernel.as_ref().map(|kernel| kernel.place(pc)),
+            Origin::Call => self.kernel.as_ref().map(|kernel| kernel.call(pc)),
+            Origin::Program(index) => self.programs.place(index, pc),
+        };
+        known.unwrap_or_else(|| Arc::new(Place { pc, ..Place::default() }))
+    }
 }
 
 /// Joins events into records and hands them to the outputs.
@@ -190,6 +236,10 @@ impl Tracer {
         self.harts[view.hart.id].who(self.guest.reader.as_ref(), view).clone()
     }
 
+    fn process(&mut self, view: &View) -> Process {
+        self.harts[view.hart.id].process(self.guest.reader.as_ref(), view).clone()
+    }
+
     /// What stands for the process that a hart works for, in its own code or in the kernel's.
     fn key(&self, view: &View) -> i64 {
         let hart = &self.harts[view.hart.id];
@@ -203,15 +253,8 @@ impl Tracer {
     }
 
     /// What the instruction at `pc` belongs to: the kernel, or the program of `satp`.
-    fn place(&mut self, ram: &Ram, pc: u64, satp: u64, user: bool) -> Arc<Place> {
-        let known = if user {
-            peek::look(ram, satp, pc)
-                .and_then(|seen| seen.pa)
-                .and_then(|pa| self.guest.programs.place(ram, pc, pa))
-        } else {
-            self.guest.kernel.as_ref().map(|kernel| kernel.place(pc))
-        };
-        known.unwrap_or_else(|| Arc::new(Place { pc, ..Place::default() }))
+    fn spot(&mut self, ram: &Ram, pc: u64, satp: u64, user: bool) -> Spot {
+        if user { self.guest.in_program(ram, pc, satp) } else { self.guest.in_kernel(pc) }
     }
 
     fn forked(&mut self, view: &View, child: i32) {
@@ -254,7 +297,8 @@ impl Tracer {
     #[inline(never)]
     fn trapped(&mut self, view: &View, cause: Cause, tval: u64, pc: u64, from: Priv) {
         let (at, who) = (self.moment(view), self.who(view));
-        let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
+        let spot = self.spot(view.ram(), pc, who.satp, from == Priv::User);
+        let place = self.guest.place(spot);
         let what = Word::Borrowed(cause.name());
         self.emit(Record::Trapped { at, who, cause: cause.bits(), what, tval, place });
     }

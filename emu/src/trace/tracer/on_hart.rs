@@ -1,5 +1,6 @@
 //! What a hart is doing, and for which process.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::events::View;
@@ -7,11 +8,28 @@ use crate::mmu::Fault;
 use crate::trace::awareness::{ProcReader, RawName};
 use crate::trace::record::Who;
 
+/// A process. Its name is counted by this thread alone, which costs less.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Its id.
+    pub pid: Option<i32>,
+    /// Its name.
+    pub name: Option<Rc<str>>,
+}
+
+impl From<&Who> for Process {
+    fn from(who: &Who) -> Process {
+        Process { pid: who.pid, name: who.name.as_deref().map(Rc::from) }
+    }
+}
+
 /// What a hart is doing.
 #[derive(Default)]
 pub(super) struct OnHart {
     /// The process: as the kernel's hints say, or as it was last read.
     who: Who,
+    /// The same.
+    process: Process,
     hinted: bool,
     /// How often it changed.
     changes: u64,
@@ -29,7 +47,7 @@ pub(super) struct OnHart {
 impl OnHart {
     /// The kernel says which process it is.
     pub fn hinted(&mut self, who: Who) {
-        (self.who, self.hinted) = (who, true);
+        (self.process, self.who, self.hinted) = (Process::from(&who), who, true);
         self.changes += 1;
     }
 
@@ -44,9 +62,15 @@ impl OnHart {
         &self.who
     }
 
+    /// The process.
+    pub fn process(&mut self, reader: Option<&ProcReader>, view: &View) -> &Process {
+        self.whose(reader, view);
+        &self.process
+    }
+
     /// The same as it was last asked for.
-    pub fn last(&self) -> &Who {
-        &self.who
+    pub fn last(&self) -> &Process {
+        &self.process
     }
 
     /// A number for the process and the present address space: the next is another one.
@@ -63,6 +87,7 @@ impl OnHart {
                 self.changes += 1;
                 self.who.pid = read.map(|(pid, _)| pid);
                 self.who.name = read.map(|(_, name)| name.text().into());
+                self.process = Process::from(&self.who);
             }
         }
         self.changes

@@ -160,8 +160,7 @@ impl Tracer {
             let now = peek::look(view.ram(), copy.satp, va).unwrap_or_default();
             let there = usable(&now, copy.access);
             if there || result < 0 {
-                let allocated = copy.allocated.clone();
-                self.found_soft(view, (va, before), copy.satp, copy.access, allocated);
+                self.found_soft(view, (va, before), copy.satp, copy.access, &copy.allocated);
             }
             if !there {
                 break;

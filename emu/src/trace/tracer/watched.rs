@@ -12,7 +12,8 @@ impl Tracer {
     /// A checker found something at this instruction, in this mode.
     pub fn found(&mut self, view: &View, (pc, from): (u64, Priv), finding: Finding) {
         let (at, who) = (self.moment(view), self.who(view));
-        let place = self.place(view.ram(), pc, who.satp, from == Priv::User);
+        let spot = self.spot(view.ram(), pc, who.satp, from == Priv::User);
+        let place = self.guest.place(spot);
         let (check, message) = (finding.check.to_owned(), finding.message);
         self.emit(Record::Finding { at, who, check, message, place });
     }
