@@ -357,7 +357,7 @@ fn a_saved_trace_becomes_every_output_and_two_are_compared() {
     for (name, part) in [
         ("b.jsonl", r#"{"record":"header""#),
         ("b.txt", "Page faults: 0"),
-        ("b.perfetto.json", "traceEvents"),
+        ("b.perfetto.json", "process_name"),
         ("b.html", "<h2>Free pages over time</h2>"),
     ] {
         let path = folder.path(name);

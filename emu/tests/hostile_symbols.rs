@@ -20,6 +20,7 @@ fn check(file: &[u8]) {
     for pc in TEXT.step_by(2).chain([0, 1, RAM_BASE - 1, u64::MAX - 1, u64::MAX]) {
         symbols.place(pc);
         symbols.call(pc);
+        symbols.step(pc);
     }
     for name in ["proc", "cpu", "cpus", "pick", "none"] {
         symbols.structure(name);

@@ -158,6 +158,33 @@ fn every_fault_is_recorded_as_the_kernel_handled_it() {
     }
 }
 
+/// What wanted a frame is named, not the functions of the ledger that are in between.
+#[test]
+#[ignore = "needs the guest: cargo xtask test"]
+fn frames_are_allocated_by_who_wants_them() {
+    let kernel = guest::kernel("kernel.elf");
+    let file = Temporary::new("frames");
+    let path = file.0.to_str().expect("UTF-8");
+    let options = ["-o", path, "--trace=frames"];
+    let run = run(&kernel, "run=\"echo hi\"", 1, &options, |args| tracer::<false>(args, &kernel));
+    assert!(run.machine.events.finish(0));
+    let mut functions = BTreeMap::new();
+    let saved = BufReader::new(std::fs::File::open(&file.0).expect("a trace"));
+    read_jsonl(saved, |mut record| {
+        for place in record.places() {
+            let name = place.inlined_into.as_ref().or(place.function.as_ref());
+            *functions.entry(name.cloned().expect("known")).or_insert(0) += 1;
+        }
+        Ok(())
+    })
+    .expect("a whole trace");
+    let names: Vec<&String> = functions.keys().collect();
+    assert!(names.iter().all(|name| !name.contains("::mm::frame::")), "{names:?}");
+    for part in ["::mm::pagetable::PageTable", "::mm::aspace::AddressSpace"] {
+        assert!(names.iter().any(|name| name.contains(part)), "{names:?}");
+    }
+}
+
 /// Everything that a guest can see of its machine, in a number.
 fn hash<E: Events>(machine: &Machine<E>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;

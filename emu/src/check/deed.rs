@@ -7,8 +7,6 @@ use crate::trace::text::seconds;
 
 /// Callers that are remembered.
 const DEPTH: usize = 4;
-/// Functions of the in-tree kernel that call none, and say little without their caller.
-const LEAVES: [&str; 2] = ["::mem::mem", "Ledger>::take"];
 /// Farthest from one stack frame to the next.
 const MAX_FRAME: u64 = 4096;
 
@@ -21,7 +19,7 @@ pub struct Deed {
     pub hart: usize,
     /// The process on whose behalf, if known.
     pub pid: Option<i32>,
-    /// Where: the instruction, and its callers as far as frame pointers tell; zeros behind.
+    /// Where: the instruction, and its callers as far as they are known; zeros behind.
     pub stack: [u64; DEPTH],
     /// The first of these is a return address as well: who called is meant.
     pub called: bool,
@@ -57,43 +55,30 @@ impl Layout {
 }
 
 impl Deed {
-    /// What the hart is doing at `pc`.
-    pub fn at(view: &View, layout: &Layout, pid: Option<i32>, pc: u64) -> Deed {
-        Deed::new(view, layout, pid, [Some(pc), None])
-    }
-
-    /// What the caller of the function is doing whose first or last instruction this is.
-    pub fn of_caller(view: &View, layout: &Layout, pid: Option<i32>) -> Deed {
-        Deed::new(view, layout, pid, [None, Some(view.hart.x(1))])
-    }
-
-    fn new(view: &View, layout: &Layout, pid: Option<i32>, first: [Option<u64>; 2]) -> Deed {
+    /// What the hart is doing: first an instruction, or nothing when the caller of the function is
+    /// meant whose first or last instruction this is.
+    pub fn new(
+        view: &View,
+        layout: &Layout,
+        kernel: Option<&Symbols>,
+        pid: Option<i32>,
+        first: Option<u64>,
+    ) -> Deed {
+        let in_caller = first.is_none();
         let mut stack = [0; DEPTH];
-        let mut depth = 0;
-        for pc in first.into_iter().flatten() {
-            stack[depth] = pc;
-            depth += 1;
-        }
-        let in_caller = first[0].is_none();
-        if !layout.frame_pointers && !in_caller && layout.is_text(stack[0]) {
-            // Good enough for functions that call none, such as memcpy.
-            stack[1] = view.hart.x(1);
-        }
-        if layout.frame_pointers && layout.is_text(stack[0]) {
-            walk_stack(view, layout, in_caller, &mut stack[depth..]);
+        stack[0] = first.unwrap_or(view.hart.x(1));
+        if layout.is_text(stack[0]) {
+            match kernel {
+                Some(kernel) if !layout.frame_pointers => unwind(view, layout, kernel, &mut stack),
+                _ => walk_stack(view, layout, in_caller, &mut stack[1..]),
+            }
         }
         Deed { ns: layout.ns(view), hart: view.hart.id, pid, stack, called: in_caller }
     }
 
     /// In words.
     pub fn tell(&self, kernel: Option<&Symbols>) -> String {
-        let copies = |pc| {
-            let function = kernel.and_then(|kernel| kernel.function(pc));
-            function.is_some_and(|f| LEAVES.iter().any(|leaf| f.name.contains(leaf)))
-        };
-        let guessed = kernel.is_some_and(|kernel| kernel.address("kalloc").is_none());
-        let depth = if guessed && !copies(self.stack[0]) { 1 } else { DEPTH };
-        let pcs = self.stack.iter().take(depth).take_while(|pc| **pc != 0);
+        let pcs = self.stack.iter().take_while(|pc| **pc != 0);
         let mut names = pcs.enumerate().map(|(n, pc)| {
             let called = n > 0 || self.called;
             let place =
@@ -118,6 +103,26 @@ impl Deed {
         let callers: String = names.map(|name| format!(" < {name}")).collect();
         let pid = self.pid.map_or(String::new(), |pid| format!(" for pid {pid}"));
         format!("{place}{callers}{pid} at {}", seconds(self.ns))
+    }
+}
+
+/// Fills all but the first with return addresses, by what the compiler tells debuggers.
+fn unwind(view: &View, layout: &Layout, kernel: &Symbols, stack: &mut [u64; DEPTH]) {
+    let mut sp = view.hart.x(2);
+    for depth in 1..DEPTH {
+        let step = kernel.step(stack[depth - 1]);
+        sp = sp.wrapping_add(step.map_or(0, |step| step.up));
+        let saved = step.and_then(|step| step.back);
+        let back = match saved.map(|offset| view.ram().read(sp.wrapping_add_signed(offset))) {
+            Some(Ok(back)) => back,
+            // Where nothing is told it is assembly, which calls nobody.
+            None if depth == 1 => view.hart.x(1),
+            _ => return,
+        };
+        if !layout.is_text(back) {
+            return;
+        }
+        stack[depth] = back;
     }
 }
 

@@ -215,7 +215,8 @@ impl Checker {
 
     /// What the hart is doing at `pc`.
     fn deed(&self, view: &View, pc: u64) -> Deed {
-        Deed::at(view, &self.layout, self.pid(view), pc)
+        let kernel = self.kernel.symbols.as_ref();
+        Deed::new(view, &self.layout, kernel, self.pid(view), Some(pc))
     }
 
     /// A store of `length` bytes was done.
@@ -287,7 +288,8 @@ impl Checker {
         if what != Probed::FreeEnds && !is_frame(view, a0) {
             return;
         }
-        let by = Deed::of_caller(view, &self.layout, self.pid(view));
+        let kernel = self.kernel.symbols.as_ref();
+        let by = Deed::new(view, &self.layout, kernel, self.pid(view), None);
         match what {
             Probed::AllocEnds => self.allocated(a0, false, by),
             Probed::FreeBegins => {

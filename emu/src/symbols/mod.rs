@@ -5,6 +5,7 @@
 
 mod places;
 mod structs;
+mod unwind;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,11 +14,12 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use addr2line::Context;
-use gimli::{EndianArcSlice, RunTimeEndian};
+use gimli::{DebugFrame, EndianArcSlice, RunTimeEndian};
 use isa::Op;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
 pub use structs::StructLayout;
+pub use unwind::Step;
 
 use crate::trace::quick::QuickMap;
 use crate::trace::record::Place;
@@ -54,6 +56,8 @@ pub struct Symbols {
     addresses: HashMap<String, (u64, u64)>,
     dwarf: Option<Arc<gimli::Dwarf<Reader>>>,
     lines: Option<Context<Reader>>,
+    frames: DebugFrame<Reader>,
+    steps: RefCell<QuickMap<u64, Option<Step>>>,
     /// The whole file, which the sections with debug information are parts of.
     bytes: Reader,
     /// Address, and offset and length in the file's bytes; segments may share these.
@@ -113,8 +117,9 @@ impl Symbols {
                 (segment.address(), offset, len)
             })
             .collect();
-        let known = RefCell::default();
-        Ok(Symbols { functions, addresses, dwarf, lines, bytes, segments, known })
+        let frames = DebugFrame::from(section(&file, &bytes, gimli::SectionId::DebugFrame)?);
+        let (known, steps) = (RefCell::default(), RefCell::default());
+        Ok(Symbols { functions, addresses, dwarf, lines, frames, steps, bytes, segments, known })
     }
 
     /// What is at `pc`: function and offset, file and line, as far as known.
@@ -215,19 +220,25 @@ fn read_dwarf(
     if file.section_by_name(".debug_info").is_none() {
         return Ok(None);
     }
-    let load = |id: gimli::SectionId| -> Result<Reader, SymbolError> {
-        let Some(section) = file.section_by_name(id.name()) else { return Ok(bytes.range(0..0)) };
-        match section.uncompressed_data()? {
-            Cow::Borrowed([]) => Ok(bytes.range(0..0)),
-            Cow::Borrowed(data) => {
-                let (start, _) = section.file_range().unwrap_or_default();
-                let start = start as usize;
-                Ok(bytes.range(start..start + data.len()))
-            }
-            Cow::Owned(data) => Ok(Reader::new(Arc::from(data), RunTimeEndian::Little)),
+    Ok(Some(gimli::Dwarf::load(|id| section(file, bytes, id))?))
+}
+
+/// A section of debug information, empty if there is none.
+fn section(
+    file: &object::File,
+    bytes: &Reader,
+    id: gimli::SectionId,
+) -> Result<Reader, SymbolError> {
+    let Some(section) = file.section_by_name(id.name()) else { return Ok(bytes.range(0..0)) };
+    match section.uncompressed_data()? {
+        Cow::Borrowed([]) => Ok(bytes.range(0..0)),
+        Cow::Borrowed(data) => {
+            let (start, _) = section.file_range().unwrap_or_default();
+            let start = start as usize;
+            Ok(bytes.range(start..start + data.len()))
         }
-    };
-    Ok(Some(gimli::Dwarf::load(load)?))
+        Cow::Owned(data) => Ok(Reader::new(Arc::from(data), RunTimeEndian::Little)),
+    }
 }
 
 #[cfg(test)]

@@ -13,9 +13,14 @@ use super::{Reader, Symbols, demangled};
 use crate::trace::record::Place;
 
 /// Parts of paths that tell files of libraries: of the toolchain, as built, and of dependencies.
-/// The in-tree kernel's hints stand for what hints.
-const LIBRARIES: [&str; 4] =
-    ["/rustc/", "/rustlib/src/", "cargo/registry/", "guest-kernel/src/arch/riscv/hint.rs"];
+/// The in-tree kernel's hints stand for what hints, system calls for what calls.
+const LIBRARIES: [&str; 5] = [
+    "/rustc/",
+    "/rustlib/src/",
+    "cargo/registry/",
+    "guest-kernel/src/arch/riscv/hint.rs",
+    "guest-user/src/sys.rs",
+];
 
 impl Symbols {
     pub(super) fn find_place(&self, pc: u64) -> Place {

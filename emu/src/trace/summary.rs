@@ -241,7 +241,7 @@ impl Summary {
             let leak = leak.map_or_else(String::new, |leak| format!(", leak {leak}"));
             writeln!(
                 text,
-                "\nFree pages: {start} at the start, {least} at least, {end} at the end \
+                "\nFree pages: {start} at the start, {least} at the fewest, {end} at the end \
                  ({used} in use{leak})"
             )?;
         }

@@ -15,6 +15,9 @@ use super::record::{
 use super::sink::Sink;
 use super::summary::Summary;
 
+/// Columns for a function.
+const NAME: usize = 19;
+
 /// The heading above fault lines.
 pub fn heading() -> String {
     format!(
@@ -110,7 +113,7 @@ impl Line {
         let trapped = if fault.via == Via::Trap { "" } else { "*" };
         self.left(6, |access| access.text(access_word(fault.access)).text(trapped));
         self.text(" ").right(10, |va| va.address(fault.va));
-        self.text(" ").left(19, |at| at.function(&fault.place));
+        self.text(" ").left(NAME, |at| at.function(&fault.place, NAME));
         self.text(" ").text(&pte_bits(fault.pte));
         self.text(" L").decimal(fault.level);
         self.text(" ").left(6, |word| word.text(why(fault)));
@@ -153,17 +156,17 @@ impl Line {
         }
     }
 
-    /// `function+0x12` in at most 19 columns, `function` alone if it was inlined into another one,
-    /// or the bare address.
-    fn function(&mut self, place: &Place) -> &mut Line {
+    /// `function+0x12` in at most so many columns, `function` alone if it was inlined into another
+    /// one, or the bare address.
+    fn function(&mut self, place: &Place, columns: usize) -> &mut Line {
         let offset = place.offset.filter(|_| place.inlined_into.is_none());
         match (&place.function, offset) {
             (Some(function), Some(offset)) => {
                 let digits = (64 - offset.leading_zeros()).div_ceil(4).max(1) as usize;
-                let width = 19usize.saturating_sub("+0x".len() + digits).max(1);
+                let width = columns.saturating_sub("+0x".len() + digits).max(1);
                 self.clipped(&short_name(function), width).text("+0x").hex(offset, 1)
             }
-            (Some(function), None) => self.clipped(&short_name(function), 19),
+            (Some(function), None) => self.clipped(&short_name(function), columns),
             _ => self.hex(place.pc, 1),
         }
     }
@@ -189,7 +192,7 @@ impl Line {
             }
             self.text(", ").decimal(free).text(" free");
             if let Some(caller) = first.caller {
-                self.text(" by ").function(caller);
+                self.text(" by ").function(caller, NAME);
             }
             self.text("\n");
         }
@@ -240,10 +243,11 @@ pub fn access_word(access: Access) -> &'static str {
     }
 }
 
-/// `function+0x12`, or the bare address.
+/// `function+0x12`, `function` if it was inlined into another one, or the bare address.
 pub fn function(place: &Place) -> String {
+    const COLUMNS: usize = 40;
     let mut line = Line::default();
-    line.function(place);
+    line.function(place, COLUMNS);
     line.into()
 }
 
@@ -279,8 +283,11 @@ fn short_name(function: &str) -> Cow<'_, str> {
     if parts.is_empty() { function.into() } else { parts[own..].concat().into() }
 }
 
-/// A source file's name with the folder that it is in.
+/// A source file's name from the folder where it was compiled, or else with the folder that it is in.
 pub fn short_file(file: &str) -> &str {
+    if !file.starts_with('/') {
+        return file;
+    }
     let start = file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
     &file[start..]
 }

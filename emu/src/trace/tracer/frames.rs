@@ -38,7 +38,8 @@ impl Run {
 }
 
 impl Tracer {
-    pub(super) fn frame_allocated(&mut self, view: &View, pa: u64, free: u64) {
+    /// A frame, and how many are free now. `back`: where the allocator returns to.
+    pub(super) fn frame_allocated(&mut self, view: &View, (pa, free): (u64, u64), back: u64) {
         (self.free, self.allocates) = (Some(free), true);
         let (_, least) = self.free_range.get_or_insert((free + 1, free));
         *least = free.min(*least);
@@ -48,12 +49,11 @@ impl Tracer {
         } else if !self.copying.is_empty() {
             self.allocated_in_copy(self.key(view), pa);
         }
-        // The allocator's caller: its return address is the best guess without a stack walk.
-        self.frame(view, Change::Allocated, (pa, free), view.hart.x(1));
+        self.frame(view, Change::Allocated, (pa, free), back);
     }
 
-    /// `back`: where the function that freed it returns to.
-    pub(super) fn frame_freed(&mut self, view: &View, pa: u64, free: u64, back: u64) {
+    /// The same of one that was freed.
+    pub(super) fn frame_freed(&mut self, view: &View, (pa, free): (u64, u64), back: u64) {
         self.free = Some(free);
         if !self.allocates {
             return;

@@ -10,7 +10,7 @@ use crate::trace::awareness::RawName;
 use crate::trace::record::{Access, Moment, Record, Who};
 
 impl Tracer {
-    pub(super) fn hint(&mut self, view: &View, kind: i32) {
+    pub(super) fn hint(&mut self, view: &View, pc: u64, kind: i32) {
         let Some(kind) = Hint::from_imm(kind) else { return };
         // Programs may set marks; the rest is the kernel's to say.
         if view.hart.privilege == Priv::User && kind != Hint::Mark {
@@ -38,8 +38,8 @@ impl Tracer {
                 let who = Who { pid: Some(a0 as i32), ..self.who(view) };
                 self.exited(view, who, a1 as i32);
             }
-            Hint::FrameAllocated => self.frame_allocated(view, a0, a1),
-            Hint::FrameFreed => self.frame_freed(view, a0, a1, view.hart.x(1)),
+            Hint::FrameAllocated => self.frame_allocated(view, (a0, a1), self.back(view, pc)),
+            Hint::FrameFreed => self.frame_freed(view, (a0, a1), self.back(view, pc)),
             Hint::FrameRefs => {
                 let old = |pa: u64| pa & !0xfff == a0;
                 if let Some(open) = self.handled(view).filter(|o| o.before.pa.is_some_and(old)) {
@@ -66,6 +66,28 @@ impl Tracer {
             // Known from the traps themselves.
             Hint::SyscallEntered | Hint::SyscallReturned => {}
         }
+    }
+
+    /// Where the ledger of frames, at `pc`, returns to: it has several functions of its own.
+    fn back(&self, view: &View, pc: u64) -> u64 {
+        const DEEPEST: usize = 4;
+        let Some(kernel) = self.guest.kernel.as_ref().filter(|_| self.kinds.frames) else {
+            return 0;
+        };
+        let (mut at, mut back, mut sp) = (pc, view.hart.x(1), view.hart.x(2));
+        for depth in 0..DEEPEST {
+            let Some(step) = kernel.step(at).filter(|step| depth == 0 || step.in_ledger) else {
+                break;
+            };
+            sp = sp.wrapping_add(step.up);
+            back = match step.back.map(|offset| view.ram().read(sp.wrapping_add_signed(offset))) {
+                Some(Ok(back)) => back,
+                None if depth == 0 => back,
+                _ => break,
+            };
+            at = back;
+        }
+        back
     }
 
     fn process_hint(&mut self, view: &View, who: Who, record: impl Fn(Moment, Who) -> Record) {

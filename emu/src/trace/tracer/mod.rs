@@ -367,8 +367,8 @@ impl Events for Tracer {
         }
     }
 
-    fn hinted(&mut self, view: &View, _pc: u64, kind: i32) {
-        self.hint(view, kind);
+    fn hinted(&mut self, view: &View, pc: u64, kind: i32) {
+        self.hint(view, pc, kind);
     }
 
     fn inst_executed(&mut self, view: &View, pc: u64, _inst: &isa::Inst) {

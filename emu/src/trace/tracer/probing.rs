@@ -45,7 +45,7 @@ impl Tracer {
             (Watched::Kalloc, _) => {
                 self.freed_before(view, a0);
                 let free = self.free.unwrap_or(0).saturating_sub(1);
-                self.frame_allocated(view, a0, free);
+                self.frame_allocated(view, (a0, free), ra);
             }
             (Watched::Kfree, false) => self.free_begins(Freeing { sp, pa: a0, back: ra }),
             (Watched::Kfree, true) => self.free_ends(view, sp),
@@ -88,7 +88,7 @@ impl Tracer {
         let Freeing { pa, back, .. } = self.freeing.swap_remove(at);
         if self.is_free(view.ram(), pa) {
             self.freed.remove(&pa);
-            self.frame_freed(view, pa, self.free.unwrap_or(0) + 1, back);
+            self.frame_freed(view, (pa, self.free.unwrap_or(0) + 1), back);
         } else if self.freed.len() < MAX_PENDING {
             self.freed.insert(pa, back);
         }
@@ -103,7 +103,7 @@ impl Tracer {
             None => self.freed.remove(&pa),
         };
         if let Some(back) = back {
-            self.frame_freed(view, pa, self.free.unwrap_or(0) + 1, back);
+            self.frame_freed(view, (pa, self.free.unwrap_or(0) + 1), back);
         }
     }
 
