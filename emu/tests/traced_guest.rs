@@ -233,7 +233,9 @@ fn read_timeline(text: &str) -> Vec<(Slice, Slice)> {
     let ns = |event: &serde_json::Value, field: &str| {
         (event[field].as_f64().unwrap_or(0.0) * 1000.0).round() as u64
     };
-    events.sort_by_key(|event| ns(event, "ts"));
+    // Of what begins at the same time, slices come first, long ones before short ones.
+    let length = |event: &serde_json::Value| ns(event, "dur") + u64::from(event["ph"] == "X");
+    events.sort_by_key(|event| (ns(event, "ts"), std::cmp::Reverse(length(event))));
     let (mut tracks, mut starts) = (BTreeMap::<_, Vec<Slice>>::new(), BTreeMap::new());
     let mut arrows = Vec::new();
     for event in &events {
@@ -272,7 +274,7 @@ fn a_timeline_can_be_drawn() {
     for harts in [1, 3] {
         let file = Temporary::new(&format!("timeline{harts}"));
         let path = file.0.with_extension("perfetto.json");
-        let options = ["-o", path.to_str().expect("UTF-8")];
+        let options = ["-o", path.to_str().expect("UTF-8"), "--trace=faults,frames,proc,sys,traps"];
         let command = "run=\"echo hi; cat README | wc; mmaptest\"";
         let machine =
             run(&kernel, command, harts, &options, |args| tracer::<false>(args, &kernel)).machine;

@@ -8,8 +8,9 @@
 //!
 //! Source: the "Trace Event Format" document; times are microseconds. As Perfetto reads it, a
 //! thread 0 is its process's main thread; a counter is called by its name and its argument's
-//! together; an end of an arrow belongs to the slice that began last on its track, and so has to
-//! follow that slice; a list may be cut off after any event, an object may not.
+//! together; of what begins at the same time, slices come first, long ones before short ones; an
+//! end of an arrow belongs to the slice or mark that began last on its track, and so has to follow
+//! that; a list may be cut off after any event, an object may not.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,9 +187,10 @@ impl<W: Write> Perfetto<W> {
         (at, who): (&Moment, &Who),
         cat: &'static str,
         name: &str,
+        args: Option<Value>,
     ) -> io::Result<()> {
         let track = self.track(who)?;
-        self.mark((track, cat), at.ns, name, None)
+        self.mark((track, cat), at.ns, name, args)
     }
 
     /// The start (`s`) of a new arrow, or its end (`f`), at the slice or mark that was written just
@@ -308,7 +310,7 @@ impl<W: Write> Sink for Perfetto<W> {
             Record::Frames(run) => self.pages(run),
             Record::ProcSwitched { at, who } => self.switch(at, Some(who)),
             Record::Forked { at, who, child } => {
-                self.process_mark((at, who), "process", &format!("fork {child}"))
+                self.process_mark((at, who), "process", &format!("fork {child}"), None)
             }
             Record::Execed { at, who } => self.execed(at, who),
             Record::Exited { at, who, status } => self.exited(at, who, *status),
@@ -320,23 +322,37 @@ impl<W: Write> Sink for Perfetto<W> {
                 self.slice((track, "syscall"), times, &name, args)
             }
             Record::Finding { at, who, check, message, place } => {
-                let (track, args) = (self.track(who)?, json!({"at": place_text(place)}));
-                let name = format!("{check}: {message}");
-                self.mark((track, "finding"), at.ns, &name, Some(args))
+                let args = Some(json!({"at": place_text(place)}));
+                self.process_mark((at, who), "finding", &format!("{check}: {message}"), args)
+            }
+            Record::Trapped { at, who, what, tval, place, .. } => {
+                let args = json!({
+                    "process": process_name(who), "pid": who.pid,
+                    "tval": format!("{tval:#x}"), "at": place_text(place),
+                });
+                self.mark((hart_track(at.hart), "trap"), at.ns, what, Some(args))
+            }
+            Record::TlbMissed { at, who, access, va, cause } => {
+                let args = json!({
+                    "process": process_name(who), "pid": who.pid,
+                    "access": text::access_word(*access), "va": format!("{va:#x}"),
+                });
+                let name = format!("TLB miss: {}", text::miss_word(*cause));
+                self.mark((hart_track(at.hart), "tlb"), at.ns, &name, Some(args))
+            }
+            Record::TlbFlushed { at, entries, cause, .. } => {
+                let name = format!("TLB flush: {}", text::miss_word(*cause));
+                let args = json!({"entries": entries});
+                self.mark((hart_track(at.hart), "tlb"), at.ns, &name, Some(args))
             }
             Record::Mark { at, who, values } => {
-                self.process_mark((at, who), "mark", &format!("mark {values:x?}"))
+                self.process_mark((at, who), "mark", &format!("mark {values:x?}"), None)
             }
             Record::End { at, .. } => {
                 let harts: Vec<u32> = self.running.keys().copied().collect();
                 harts.iter().try_for_each(|hart| self.switch(&Moment { hart: *hart, ..*at }, None))
             }
-            Record::Place { .. }
-            | Record::Trapped { .. }
-            | Record::TlbMissed { .. }
-            | Record::TlbFlushed { .. }
-            | Record::TlbCounted { .. }
-            | Record::Insn { .. } => Ok(()),
+            Record::Place { .. } | Record::TlbCounted { .. } | Record::Insn { .. } => Ok(()),
         }
     }
 
@@ -391,7 +407,13 @@ mod tests {
         out.finish().expect("a vector takes everything");
         let mut events: Vec<Value> = serde_json::from_slice(&out.out).expect("a list");
         // As the viewers do it: descriptions hold from the beginning, the rest is in order of time.
-        events.sort_by(|a, b| a["ts"].as_f64().partial_cmp(&b["ts"].as_f64()).expect("numbers"));
+        events.sort_by(|a, b| {
+            let key = |event: &Value| {
+                let dur = event["dur"].as_f64().unwrap_or(-1.0);
+                (event["ts"].as_f64().expect("a number"), -dur)
+            };
+            key(a).partial_cmp(&key(b)).expect("numbers")
+        });
         events
     }
 
@@ -430,12 +452,13 @@ mod tests {
     #[test]
     fn an_arrow_leads_from_a_fault_to_the_hart_on_which_its_process_goes_on() {
         let fault = text::tests::sample();
-        let (at, who) = (fault.at, fault.who.clone());
+        let (at, who, place) = (fault.at, fault.who.clone(), fault.place.clone());
         let other = Who { pid: Some(6), name: Some("wc".into()), satp: 2 };
         let events = events(&[
             Record::ProcSwitched { at: Moment::default(), who: who.clone() },
             Record::ProcSwitched { at: later(at, 100, 0), who: other },
             Record::ProcSwitched { at: later(at, 200, 1), who: who.clone() },
+            Record::Trapped { at, who, cause: 15, what: "trap".into(), tval: 1, place },
             Record::Fault(fault),
             Record::End { at: later(at, 5000, 0), status: 0, fault_traps: 1, free: None },
         ]);
@@ -468,8 +491,8 @@ mod tests {
             let slices = events.iter().filter(|event| event["ph"] == "X");
             slices.map(|event| event["dur"].as_f64()).collect::<Vec<_>>()
         };
-        // The fault's, and that of the hart, which frees the process's pages and is idle then.
-        assert_eq!(slices(&ended), [Some(2.0), Some(3.0)], "{ended:?}");
+        // That of the hart, which frees the process's pages and then is idle, and the fault's.
+        assert_eq!(slices(&ended), [Some(3.0), Some(2.0)], "{ended:?}");
         let cut = events(&records[..2]);
         assert!(arrows(&cut).is_empty());
         assert_eq!(slices(&cut), [Some(0.0)], "{cut:?}");
