@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::line::Line;
+use super::line::{Few, Line};
 use super::numbers::Numbers;
 use super::record::{
     AS_BEFORE, Access, Change, FRAME_SHIFT, Fault, Frame, Frames, Moment, Outcome, Place, Reason,
@@ -192,13 +192,16 @@ impl Line {
         if !fault.user {
             self.text(",\"kernel\":true");
         }
-        self.text(access(fault.access)).number(fault.va);
+        self.few(|few| few.field(access(fault.access), fault.va));
         match fault.reason {
             Reason::Invalid => self.text(",\"reason\":\"invalid\""),
             Reason::NoWrite => self.text(",\"reason\":\"no_write\""),
             reason => self.text(",\"reason\":").json(&reason),
         };
-        self.unless_zero(",\"level\":", fault.level.into()).unless_zero(",\"pte\":", fault.pte);
+        self.few(|few| {
+            few.unless_zero(",\"level\":", fault.level.into());
+            few.unless_zero(",\"pte\":", fault.pte);
+        });
         if let Via::Syscall { number, name } = &fault.via {
             self.field(",\"via\":{\"kind\":\"syscall\",\"number\":", *number);
             if let Some(name) = name {
@@ -206,11 +209,15 @@ impl Line {
             }
             self.text("}");
         }
-        self.outcome_field(&fault.outcome).option(",\"cost\":", fault.cost);
+        self.outcome_field(&fault.outcome);
         let returned = fault.returned.filter(|_| fault.returned != fault.usual_return());
-        self.option(",\"returned\":", returned);
-        self.unless_zero(",\"allocated\":", fault.allocated.into());
-        self.unless_zero(",\"freed\":", fault.freed.into()).option(",\"free\":", fault.free);
+        self.few(|few| {
+            few.option(",\"cost\":", fault.cost);
+            few.option(",\"returned\":", returned);
+            few.unless_zero(",\"allocated\":", fault.allocated.into());
+            few.unless_zero(",\"freed\":", fault.freed.into());
+        });
+        self.few(|few| few.option(",\"free\":", fault.free));
         if let Some(class) = &fault.class {
             self.text(",\"class\":").word(class);
         }
@@ -219,9 +226,10 @@ impl Line {
 
     fn outcome_field(&mut self, outcome: &Outcome) -> &mut Line {
         match outcome {
-            Outcome::Zeroed { pa } => {
-                self.field(",\"outcome\":{\"kind\":\"zeroed\",\"pa\":", *pa).text("}")
-            }
+            Outcome::Zeroed { pa } => self.few(|few| {
+                few.field(",\"outcome\":{\"kind\":\"zeroed\",\"pa\":", *pa);
+                few.byte(b'}');
+            }),
             _ => self.text(",\"outcome\":").json(outcome),
         }
     }
@@ -270,20 +278,12 @@ impl Line {
         self.text("]")
     }
 
-    fn unless_zero(&mut self, name: &str, number: u64) -> &mut Line {
-        self.option(name, Some(number).filter(|number| *number != 0))
-    }
-
-    fn option(&mut self, name: &str, number: Option<u64>) -> &mut Line {
-        match number {
-            Some(number) => self.field(name, number),
-            None => self,
-        }
-    }
-
     fn moment(&mut self, at: &Moment) -> &mut Line {
-        self.field(",\"ns\":", at.ns).field(",\"insns\":", at.insns);
-        self.unless_zero(",\"hart\":", at.hart.into())
+        self.few(|few| {
+            few.field(",\"ns\":", at.ns);
+            few.field(",\"insns\":", at.insns);
+            few.unless_zero(",\"hart\":", at.hart.into());
+        })
     }
 
     /// `satp`: what stands for its address space.
@@ -294,7 +294,23 @@ impl Line {
         if let Some(name) = &who.name {
             self.text(",\"name\":").word(name);
         }
-        self.option(",\"satp\":", Some(satp).filter(|satp| *satp != AS_BEFORE))
+        self.few(|few| few.option(",\"satp\":", Some(satp).filter(|satp| *satp != AS_BEFORE)))
+    }
+}
+
+impl Few {
+    #[inline]
+    fn unless_zero(&mut self, name: &str, number: u64) {
+        if number != 0 {
+            self.field(name, number);
+        }
+    }
+
+    #[inline]
+    fn option(&mut self, name: &str, number: Option<u64>) {
+        if let Some(number) = number {
+            self.field(name, number);
+        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Line {
 }
 
 /// Bytes of [`Few`]; a number may touch [`AT_ONCE`] more than it needs.
-const FEW: usize = 64;
+const FEW: usize = 128;
 const AT_ONCE: usize = 8;
 
 /// A few short things that are added to a line: as many as fit.
@@ -113,6 +113,20 @@ pub struct Few {
 }
 
 impl Few {
+    /// Adds a short text.
+    #[inline]
+    pub fn text(&mut self, text: &str) {
+        self.bytes[self.length..self.length + text.len()].copy_from_slice(text.as_bytes());
+        self.length += text.len();
+    }
+
+    /// Adds a short text and a number.
+    #[inline]
+    pub fn field(&mut self, name: &str, number: u64) {
+        self.text(name);
+        self.number(number);
+    }
+
     /// Adds a byte.
     #[inline]
     pub fn byte(&mut self, byte: u8) {

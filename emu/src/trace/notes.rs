@@ -116,13 +116,39 @@ impl Batch {
     }
 }
 
-/// Makes records of notes.
-#[derive(Default)]
+/// Makes records of notes, one after the other in the same memory.
 pub struct Reader {
     who: Who,
     places: Vec<Arc<Place>>,
-    /// What runs become, one after the other.
-    run: Frames,
+    fault: Record,
+    run: Record,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        let fault = Fault {
+            at: Moment::default(),
+            who: Who::default(),
+            place: Arc::default(),
+            user: true,
+            access: Access::Load,
+            va: 0,
+            reason: Reason::Invalid,
+            level: 0,
+            pte: 0,
+            via: Via::Trap,
+            outcome: Outcome::NeverReturned,
+            cost: None,
+            returned: None,
+            allocated: 0,
+            freed: 0,
+            free: None,
+            class: None,
+            frames: Vec::new(),
+        };
+        let (fault, run) = (Record::Fault(fault), Record::Frames(Frames::default()));
+        Reader { who: Who::default(), places: Vec::new(), fault, run }
+    }
 }
 
 impl Reader {
@@ -138,18 +164,13 @@ impl Reader {
             match note {
                 Note::Process => processes.by_ref().take(1).for_each(|new| self.process(new)),
                 Note::Place => places.by_ref().take(1).for_each(|new| self.place(new)),
-                Note::Fault => faults.by_ref().take(1).for_each(|note| each(&self.fault(note))),
+                Note::Fault => faults.by_ref().take(1).for_each(|note| each(self.fault(note))),
                 Note::Run => {
                     for note in runs.by_ref().take(1) {
-                        let (ours, theirs) = frames.split_at(note.frames.min(frames.len()));
-                        frames = theirs;
-                        let (called, rest) = callers.split_at(note.callers.min(callers.len()));
-                        callers = rest;
-                        let record = Record::Frames(self.run(note, ours, called));
-                        each(&record);
-                        if let Record::Frames(run) = record {
-                            self.run = run;
-                        }
+                        let (ours, later) = frames.split_at(note.frames.min(frames.len()));
+                        let (called, others) = callers.split_at(note.callers.min(callers.len()));
+                        (frames, callers) = (later, others);
+                        each(self.run(note, ours, called));
                     }
                 }
                 Note::Record => records.by_ref().take(1).for_each(&mut each),
@@ -174,42 +195,38 @@ impl Reader {
         self.places.get(number as usize).cloned().unwrap_or_default()
     }
 
-    fn fault(&self, note: &FaultNote) -> Record {
-        let via = note.call.map_or(Via::Trap, |number| {
-            let name = Syscall::from_number(number).map(|call| Word::Borrowed(call.name()));
-            Via::Syscall { number, name }
-        });
-        Record::Fault(Fault {
-            at: note.at,
-            who: Who { satp: note.satp, ..self.who.clone() },
-            place: self.place_of(note.place),
-            user: note.user,
-            access: note.access,
-            va: note.va,
-            reason: note.reason,
-            level: note.level,
-            pte: note.pte,
-            via,
-            outcome: note.outcome,
-            cost: note.cost,
-            returned: note.returned,
-            allocated: note.allocated,
-            freed: note.freed,
-            free: note.free,
-            class: note.class.map(Word::Borrowed),
-            frames: Vec::new(),
-        })
+    fn fault(&mut self, note: &FaultNote) -> &Record {
+        let place = self.place_of(note.place);
+        if let Record::Fault(fault) = &mut self.fault {
+            fault.at = note.at;
+            fault.who.update(&self.who);
+            fault.who.satp = note.satp;
+            fault.place = place;
+            (fault.user, fault.access, fault.va) = (note.user, note.access, note.va);
+            (fault.reason, fault.level, fault.pte) = (note.reason, note.level, note.pte);
+            fault.via = note.call.map_or(Via::Trap, |number| {
+                let name = Syscall::from_number(number).map(|call| Word::Borrowed(call.name()));
+                Via::Syscall { number, name }
+            });
+            fault.outcome = note.outcome;
+            (fault.cost, fault.returned) = (note.cost, note.returned);
+            (fault.allocated, fault.freed) = (note.allocated, note.freed);
+            (fault.free, fault.class) = (note.free, note.class.map(Word::Borrowed));
+        }
+        &self.fault
     }
 
-    fn run(&mut self, note: &RunNote, frames: &[Frame], callers: &[u32]) -> Frames {
-        let mut run = std::mem::take(&mut self.run);
-        (run.at, run.free) = (note.at, note.free);
-        (run.who.pid, run.who.satp) = (self.who.pid, note.satp);
-        run.who.name.clone_from(&self.who.name);
-        run.frames.clear();
-        run.frames.extend_from_slice(frames);
-        run.callers.clear();
-        run.callers.extend(callers.iter().map(|number| self.place_of(*number)));
-        run
+    fn run(&mut self, note: &RunNote, frames: &[Frame], callers: &[u32]) -> &Record {
+        if let Record::Frames(run) = &mut self.run {
+            (run.at, run.free) = (note.at, note.free);
+            run.who.update(&self.who);
+            run.who.satp = note.satp;
+            run.frames.clear();
+            run.frames.extend_from_slice(frames);
+            run.callers.clear();
+            let place = |number: &u32| self.places.get(*number as usize).cloned();
+            run.callers.extend(callers.iter().map(|number| place(number).unwrap_or_default()));
+        }
+        &self.run
     }
 }

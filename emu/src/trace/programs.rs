@@ -118,6 +118,8 @@ pub struct Programs {
     programs: Vec<Program>,
     /// The program of a frame of text, as long as the frame holds the same bytes.
     known: QuickMap<(u64, u64), (u64, Option<usize>)>,
+    /// The last answer: frame, page, what it holds, and the program.
+    last: (u64, u64, u64, Option<usize>),
 }
 
 /// Answers that are remembered.
@@ -145,7 +147,11 @@ impl Programs {
     pub fn of(&mut self, ram: &Ram, pc: u64, pa: u64) -> Option<usize> {
         let (page_va, page_pa) = (pc & !0xfff, pa & !0xfff);
         let print = fingerprint(ram, page_pa)?;
-        match self.known.get(&(page_pa, page_va)) {
+        let (pa, va, known, index) = self.last;
+        if (pa, va, known) == (page_pa, page_va, print) {
+            return index;
+        }
+        let index = match self.known.get(&(page_pa, page_va)) {
             Some((known, index)) if *known == print => *index,
             _ => {
                 let index = self.find(ram, page_va, page_pa);
@@ -154,7 +160,9 @@ impl Programs {
                 }
                 index
             }
-        }
+        };
+        self.last = (page_pa, page_va, print, index);
+        index
     }
 
     /// What is at an address of a program.

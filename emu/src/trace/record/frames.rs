@@ -70,7 +70,7 @@ impl Frames {
     /// Becomes a copy of another one, in the memory that it has.
     pub(in crate::trace) fn copy(&mut self, other: &Frames) {
         (self.at, self.free) = (other.at, other.free);
-        self.who.clone_from(&other.who);
+        self.who.update(&other.who);
         self.callers.clone_from(&other.callers);
         self.frames.clone_from(&other.frames);
     }

@@ -56,6 +56,17 @@ pub struct Who {
     pub satp: u64,
 }
 
+impl Who {
+    /// Becomes another one's copy: most of the time it is one already.
+    pub(super) fn update(&mut self, other: &Who) {
+        (self.pid, self.satp) = (other.pid, other.satp);
+        let text = |name: &Option<Arc<str>>| name.as_ref().map(|name| name.as_ptr());
+        if text(&self.name) != text(&other.name) {
+            self.name.clone_from(&other.name);
+        }
+    }
+}
+
 /// Only in files, in faults and frames: `satp` is that of the record of the same kind before. No
 /// machine has this value.
 pub(super) const AS_BEFORE: u64 = u64::MAX;
