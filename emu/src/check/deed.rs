@@ -3,10 +3,12 @@
 use crate::events::View;
 use crate::symbols::Symbols;
 use crate::trace::peek;
-use crate::trace::text::seconds;
+use crate::trace::text::{seconds, short_name};
 
 /// Callers that are remembered.
 const DEPTH: usize = 4;
+/// Functions that are looked at for that.
+const DEEPEST: usize = 16;
 /// Farthest from one stack frame to the next.
 const MAX_FRAME: u64 = 4096;
 
@@ -86,9 +88,10 @@ impl Deed {
             let place = place.unwrap_or_default();
             let mut name = match (&place.function, place.offset) {
                 (Some(function), Some(offset)) => {
-                    let outer = place.inlined_into.as_ref();
-                    let inlined = outer.map_or(String::new(), |_| format!("{function} in "));
-                    format!("{inlined}{}+{offset:#x}", outer.unwrap_or(function))
+                    let (own, outer) = (short_name(function), place.inlined_into.as_ref());
+                    let inlined = outer.map_or(String::new(), |_| format!("{own} in "));
+                    let outer = outer.map_or(own, |outer| short_name(outer));
+                    format!("{inlined}{outer}+{offset:#x}")
                 }
                 _ if *pc >= abi::layout::TRAMPOLINE => format!("the trampoline ({pc:x})"),
                 _ => format!("user code at {pc:#x}"),
@@ -109,20 +112,27 @@ impl Deed {
 /// Fills all but the first with return addresses, by what the compiler tells debuggers.
 fn unwind(view: &View, layout: &Layout, kernel: &Symbols, stack: &mut [u64; DEPTH]) {
     let mut sp = view.hart.x(2);
-    for depth in 1..DEPTH {
-        let step = kernel.step(stack[depth - 1]);
+    let (mut at, mut depth) = (stack[0], 1);
+    for steps in 0..DEEPEST {
+        let step = kernel.step(at);
         sp = sp.wrapping_add(step.map_or(0, |step| step.up));
         let saved = step.and_then(|step| step.back);
         let back = match saved.map(|offset| view.ram().read(sp.wrapping_add_signed(offset))) {
             Some(Ok(back)) => back,
             // Where nothing is told it is assembly, which calls nobody.
-            None if depth == 1 => view.hart.x(1),
+            None if steps == 0 => view.hart.x(1),
             _ => return,
         };
         if !layout.is_text(back) {
             return;
         }
-        stack[depth] = back;
+        // A function that calls itself is told once.
+        let starts = [stack[depth - 1], back].map(|pc| kernel.function(pc).map(|f| f.start));
+        if starts[0] != starts[1] {
+            let Some(slot) = stack.get_mut(depth) else { return };
+            (*slot, depth) = (back, depth + 1);
+        }
+        at = back;
     }
 }
 

@@ -137,7 +137,7 @@ impl Summary {
             let mean = |tally: Tally| tally.insns / tally.count.max(1);
             let (of_a, of_b) = (of(a), of(b));
             row(&format!("  {name}"), of_a.count, of_b.count);
-            if of_a.count > 0 && of_b.count > 0 {
+            if of_a.count > 0 && of_b.count > 0 && of_a.insns + of_b.insns > 0 {
                 row("    instructions each", mean(of_a), mean(of_b));
             }
         }
@@ -273,7 +273,7 @@ impl Summary {
         for (place, row) in self.sites.iter() {
             let mut site = text::function(place);
             if let (Some(file), Some(line)) = (&place.file, place.line) {
-                let _ = write!(site, " ({}:{line})", text::short_file(file));
+                let _ = write!(site, " ({}:{line})", text::file_in_tree(file));
             }
             let sum = sites.entry(site).or_default();
             (sum.count, sum.insns) = (sum.count + row.count, sum.insns + row.insns);

@@ -260,7 +260,7 @@ pub fn outcome(fault: &Fault) -> String {
 
 /// A function's own name, without the modules and types around it. A closure keeps the name of
 /// the function that it is in.
-fn short_name(function: &str) -> Cow<'_, str> {
+pub fn short_name(function: &str) -> Cow<'_, str> {
     if !function.contains("::") {
         return function.into();
     }
@@ -283,13 +283,15 @@ fn short_name(function: &str) -> Cow<'_, str> {
     if parts.is_empty() { function.into() } else { parts[own..].concat().into() }
 }
 
-/// A source file's name from the folder where it was compiled, or else with the folder that it is in.
+/// A source file's name with the folder that it is in.
 pub fn short_file(file: &str) -> &str {
-    if !file.starts_with('/') {
-        return file;
-    }
     let start = file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
     &file[start..]
+}
+
+/// A source file's name from the root of its tree, as far as that is known.
+pub fn file_in_tree(file: &str) -> &str {
+    if file.starts_with('/') { short_file(file) } else { file }
 }
 
 /// The PTE's low bits as letters; all dashes for an absent one.
