@@ -44,8 +44,9 @@ what the kernel did, with frames as physical addresses without their last three 
   UNRESOLVED: it will fault again   never returned: the trace ended first
 and what it took in instructions from trap to return, and the free pages left. All words of the
 columns acc, why and outcome can be in -e: -e 'name=sh store !cow', -e 'va=3000-5fff killed,refused'.
-    time h pid cmd  acc    va function   pte     lv why  outcome                  insns   free
-0.010903 0   2 sh   store 5f38 main+0x1ac r--u-ad L0 cow copied 87fd8>87fe8 rc 2>1 2191  32327
+    time h pid cmd  acc    va function pte     lv why  outcome                  insns   free
+0.009025 0   3 sh   store 5ec8 run+0x2  r--u--- L0 cow  writable 87fd8 (last)      820  32325
+0.009347 0   3 sh   store 5e68 wait     r--u-ad L0 cow  copied 87fd8>87fc7 rc 3>2 2216  32310
 Saved traces: emu report --help.
 
 QEMU's spelling is understood, in the part of it that this machine has:
