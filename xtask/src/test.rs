@@ -1,5 +1,6 @@
 //! Every test of the project, in the order in which failures are cheapest to find.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -65,7 +66,7 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The same kernel and image must pass on QEMU.
+/// The same kernel and image must pass on QEMU, with as many page faults.
 fn on_qemu() -> Result<()> {
     cmd::run(cmd::cargo().args(FUZZ).args(["--qemu", "--runs", "500"]))?;
     let guest = guest::build(false, false)?;
@@ -82,5 +83,37 @@ fn on_qemu() -> Result<()> {
         }
         println!("test {tests} on QEMU with {harts} harts: passed");
     }
+    ["cat README | wc", "mmaptest", "lazytests"].iter().try_for_each(|line| faults(&guest, line))
+}
+
+/// A trace must have a record for every page fault that QEMU takes when it runs the same.
+fn faults(guest: &guest::Guest, line: &str) -> Result<()> {
+    let file = |ending: &str| {
+        let name = format!("xtask-faults-{}.{ending}", std::process::id());
+        std::env::temp_dir().join(name)
+    };
+    let (log, trace) = (file("log"), file("jsonl"));
+    let append = format!("run=\"{line}\"");
+    let mut qemu = boot::qemu_command(guest, 1, &append);
+    qemu.args(["-d", "int", "-D"]).arg(&log).stdin(Stdio::null()).stdout(Stdio::null());
+    cmd::run(&mut qemu)?;
+    let mut emu = Command::new(boot::emu());
+    emu.arg(&guest.kernel).args(["-snapshot", "--trace=faults", "-append", &append, "-o"]);
+    cmd::run(emu.arg(&trace).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let count = |path: &Path, is_fault: fn(&str) -> bool| {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        // What is left behind in the folder for temporary files does no harm.
+        let _ = std::fs::remove_file(path);
+        Ok::<_, String>(text.lines().filter(|line| is_fault(line)).count())
+    };
+    let theirs = count(&log, |line| line.contains("page_fault"))?;
+    // Those of system calls are no traps.
+    let is_trap =
+        |line: &str| line.starts_with("{\"record\":\"fault\"") && !line.contains("\"via\":");
+    let ours = count(&trace, is_trap)?;
+    if ours != theirs || ours == 0 {
+        return Err(format!("{line}: {ours} page faults in the trace, {theirs} on QEMU"));
+    }
+    println!("test {ours} page faults of {line} here and on QEMU: passed");
     Ok(())
 }
