@@ -230,8 +230,8 @@ impl<E: Events> Machine<E> {
     /// One hart's turn, of at most `limit` instructions.
     pub(crate) fn take_turn(&mut self, index: usize, limit: u64) {
         let running = self.harts.iter().filter(|hart| !hart.waiting).count() as u64;
-        let alone = running == 1;
         let hart = &mut self.harts[index];
+        hart.alone = running == 1;
         if self.last != index {
             self.last = index;
             hart.ctx.reservation = Reservation::NONE;
@@ -259,7 +259,7 @@ impl<E: Events> Machine<E> {
         let end = begin + length.min(limit).min(self.max_insns - self.insns);
         self.sys.clock.begin_turn(begin, running);
         let mut cpu = Cpu { hart, sys: &mut self.sys, events: &mut self.events };
-        cpu.turn(end, alone);
+        cpu.turn(end);
         let retired = cpu.hart.retired();
         self.sys.clock.end_turn(retired);
         self.insns += retired - begin;
@@ -331,9 +331,8 @@ impl<E: Events> Machine<E> {
 }
 
 impl<E: Events> Cpu<'_, E> {
-    /// Runs until the hart has retired `end` instructions or has nothing useful to do. `alone`:
-    /// no other hart would use the rest of the turn.
-    fn turn(&mut self, end: u64, alone: bool) {
+    /// Runs until the hart has retired `end` instructions or has nothing useful to do.
+    fn turn(&mut self, end: u64) {
         loop {
             let now = self.now();
             self.hart.look_at_lines(&self.sys.bus, now);
@@ -349,7 +348,7 @@ impl<E: Events> Cpu<'_, E> {
             run(self.hart, self.sys, self.events);
             let wants = std::mem::take(&mut self.hart.ctx.wants);
             self.hart.waiting = wants.0 & Wants::WAIT != 0;
-            if wants.0 & Wants::STOP != 0 || wants.0 & Wants::YIELD != 0 && !alone {
+            if wants.0 & Wants::STOP != 0 || wants.0 & Wants::YIELD != 0 && !self.hart.alone {
                 return;
             }
             // Nothing but traps: others get their turn, and the console a chance to stop this.

@@ -18,7 +18,10 @@ impl<E: Events> Cpu<'_, E> {
                 self.events.hinted(&View { hart: self.hart, sys: self.sys }, pc(), inst.imm);
                 self.heed();
             }
-            PAUSE => self.hart.ctx.wants.0 |= Wants::YIELD,
+            PAUSE => {
+                self.hart.ctx.wants.0 |= if self.hart.alone { 0 } else { Wants::YIELD };
+                return Next::Leave;
+            }
             _ => {}
         }
         Next::Inst

@@ -180,6 +180,8 @@ pub struct Hart {
     pub id: usize,
     /// It executed WFI and nothing woke it since.
     pub waiting: bool,
+    /// No other hart would use the rest of its turn.
+    pub alone: bool,
     /// Pending bits that devices and timers drive, as of the last look at them.
     pub lines: u64,
     /// The last instruction that was executed outside of the block loop; kept only for observers
@@ -239,6 +241,7 @@ impl Hart {
             privilege: Priv::Machine,
             id,
             waiting: false,
+            alone: false,
             lines: 0,
             at: 0,
             refused: Fault::plain(0, Access::Load, Reason::Invalid),

@@ -93,6 +93,15 @@ impl Emit<'_> {
         true
     }
 
+    /// Emits `pause`, which is nothing if no other hart waits for its turn.
+    pub(super) fn pause(&mut self) {
+        self.asm.movzx8(Reg::Rax, hart(offset_of!(Hart, alone)));
+        self.asm.test(W32, Reg::Rax, Reg::Rax);
+        let yields = self.asm.jump_if_later(Cond::E);
+        self.go_behind();
+        self.otherwise_rare(vec![yields]);
+    }
+
     /// Emits `sret` as it is most of the time: from S-mode, to code that sees memory as that did
     /// which was left by the last trap, with no interrupt waiting.
     pub(super) fn return_from_supervisor(&mut self) {

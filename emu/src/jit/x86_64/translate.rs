@@ -15,7 +15,7 @@ use super::floating::Operation;
 use super::rounds::{Rounds, condition};
 use super::site::{Site, Sites};
 use super::stubs::{BUDGET, Stubs, context, dispatch, host, saved_x};
-use crate::exec::code::{Block, FENCE, HINT};
+use crate::exec::code::{Block, FENCE, HINT, PAUSE};
 use crate::hart::state::SINK;
 use crate::mem::PAGE_SIZE;
 use crate::mmu::memo::{Slot, Slots};
@@ -456,6 +456,7 @@ impl<'a> Emit<'a> {
             }
             Op::Jalr => self.jump_register(inst),
             Op::Fence if inst.rd == FENCE => {}
+            Op::Fence if inst.rd == PAUSE => self.pause(),
             Op::Fence if inst.rd == HINT && !(self.hears)(inst.imm) => {}
             Op::Fence if inst.rd == HINT && !self.hints_may_stop => {
                 self.call(self.stubs.hint, self.index);
