@@ -45,7 +45,8 @@ impl View<'_> {
 pub struct Wishes {
     /// Physical addresses of pages, and whether stores to them are to be told from now on.
     pub pages: Vec<(u64, bool)>,
-    /// The machine is to stop behind the present instruction.
+    /// The machine is to stop behind the present instruction, or in front of the block that it was
+    /// about to enter.
     pub stop: bool,
     /// What the hart must not access again without [`Events::accessed`].
     pub forget: Vec<Forget>,

@@ -6,13 +6,13 @@ mod common;
 
 use bare::{BASE, Bare};
 use common::guest;
-use emu::events::{Events, View, Wishes};
+use emu::events::{Events, View};
 use emu::jit::Engine;
 use emu::machine::{MachineConfig, Stop};
 use emu::mmu::{Access, Leaf};
-use emu::trace::record::TlbTally;
 use emu::trace::tlb::TlbWatch;
 use emu::trace::tlb_model::{Policy, TlbConfig};
+use fuzz::modelled::{Modelled, counts};
 use isa::asm::{csrw, i, r, s};
 use isa::paging::{Mode, Pte, Satp};
 use isa::{Inst, Op, Priv, csr};
@@ -205,47 +205,6 @@ impl Events for Both {
     }
 }
 
-/// Models that are shown what the machine does not remember.
-struct Seldom(TlbWatch);
-
-impl Seldom {
-    fn new(configs: &[&str], harts: usize) -> Seldom {
-        let configs = configs.iter().map(|c| c.parse().expect("valid")).collect();
-        Seldom(TlbWatch::with_configs(configs, harts, false))
-    }
-}
-
-impl Events for Seldom {
-    const MISSES: bool = true;
-    const WALKS: bool = true;
-
-    fn take_wishes(&mut self) -> Wishes {
-        Wishes { forget: self.0.take_gone(), ..Wishes::default() }
-    }
-
-    fn walked(&mut self, view: &View, va: u64, _: Access, leaf: &Leaf) {
-        self.0.walked(view, va, leaf);
-    }
-
-    fn accessed(&mut self, view: &View, va: u64, _: u64, access: Access) {
-        self.0.accessed(view, va, access);
-    }
-
-    fn satp_written(&mut self, view: &View, _: Satp, _: Satp) {
-        self.0.satp_written(view);
-    }
-
-    fn translations_fenced(&mut self, view: &View, va: Option<u64>, asid: Option<u16>) {
-        self.0.fenced(view, va, asid);
-    }
-}
-
-/// Everything that is counted but accesses.
-fn tallies(watch: &TlbWatch) -> Vec<(TlbConfig, [TlbTally; 2])> {
-    let bare = |tally| TlbTally { accesses: None, ..tally };
-    watch.tallies().map(|(config, insts, data)| (config, [insts, data].map(bare))).collect()
-}
-
 const CONFIGS: [&str; 12] = [
     "16x4,fifo",
     "16x4,random",
@@ -373,13 +332,15 @@ fn what_the_machine_does_not_remember_is_all_that_the_models_need() {
         let mut every = Bare::with_events(config, Both::new(&configs, 1));
         thrash(&mut every);
         assert_eq!(every.run(), Stop::MaxInsns);
-        let expected = tallies(&every.machine.events.watch);
+        let expected = counts(&every.machine.events.watch);
         for engine in [Engine::Interp, Engine::Jit, Engine::JitAtOnce] {
-            let mut seldom =
-                Bare::with_events(MachineConfig { engine, ..config }, Seldom::new(&configs, 1));
+            let mut seldom = Bare::with_events(
+                MachineConfig { engine, ..config },
+                Modelled::<false>::new(&configs, 1),
+            );
             thrash(&mut seldom);
             assert_eq!(seldom.run(), Stop::MaxInsns);
-            assert_eq!(tallies(&seldom.machine.events.0), expected, "{configs:?}, {engine:?}");
+            assert_eq!(seldom.machine.events.counts(), expected, "{configs:?}, {engine:?}");
         }
     }
 }
@@ -396,7 +357,8 @@ fn counts_agree_on_a_real_kernel() {
         assert!(every.output.contains("hi\n"), "{}", every.output);
         let found = every.machine.events.check();
         assert!(found.iter().all(|(insts, data)| *insts > 200 && *data > 200), "{found:?}");
-        let seldom = guest::run(&kernel, run, harts, &[], |_| Seldom::new(&configs[..2], harts));
-        assert_eq!(tallies(&seldom.machine.events.0), tallies(&every.machine.events.watch)[..2]);
+        let seldom =
+            guest::run(&kernel, run, harts, &[], |_| Modelled::<false>::new(&configs[..2], harts));
+        assert_eq!(seldom.machine.events.counts(), counts(&every.machine.events.watch)[..2]);
     }
 }

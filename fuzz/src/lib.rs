@@ -10,7 +10,7 @@ pub mod case;
 pub mod generate;
 pub mod layout;
 pub mod lockstep;
-mod modelled;
+pub mod modelled;
 pub mod qemu;
 pub mod random;
 pub mod show;

@@ -25,21 +25,34 @@ pub struct Modelled<const EVERY: bool>(TlbWatch);
 
 impl<const EVERY: bool> Default for Modelled<EVERY> {
     fn default() -> Modelled<EVERY> {
-        let configs = CONFIGS.iter().flat_map(|config| config.parse()).collect();
-        Modelled(TlbWatch::with_configs(configs, HARTS, EVERY))
+        Modelled::new(&CONFIGS, HARTS)
     }
 }
 
 impl<const EVERY: bool> Modelled<EVERY> {
+    /// With these TLBs.
+    ///
+    /// # Panics
+    /// If one of them is none.
+    pub fn new(configs: &[&str], harts: usize) -> Modelled<EVERY> {
+        let configs = configs.iter().map(|config| config.parse().expect("a TLB")).collect();
+        Modelled(TlbWatch::with_configs(configs, harts, EVERY))
+    }
+
     /// What was counted, but for accesses.
     pub fn counts(&self) -> Vec<String> {
-        let bare = |tally| TlbTally { accesses: None, ..tally };
-        let line = |(config, insts, data)| {
-            let sides: [TlbTally; 2] = [insts, data];
-            format!("{config}: {:?}", sides.map(bare))
-        };
-        self.0.tallies().map(line).collect()
+        counts(&self.0)
     }
+}
+
+/// What was counted, but for accesses, which not every observer sees.
+pub fn counts(watch: &TlbWatch) -> Vec<String> {
+    let bare = |tally| TlbTally { accesses: None, ..tally };
+    let line = |(config, insts, data)| {
+        let sides: [TlbTally; 2] = [insts, data];
+        format!("{config}: {:?}", sides.map(bare))
+    };
+    watch.tallies().map(line).collect()
 }
 
 impl<const EVERY: bool> Events for Modelled<EVERY> {

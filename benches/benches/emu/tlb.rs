@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use emu::trace::tlb_model::{Numbers, TlbModel, Translation};
+use emu::trace::tlb_model::{PageNumbers, TlbModel, Translation};
 
 /// Accesses of a round.
 const ACCESSES: u64 = 1000;
@@ -15,7 +15,7 @@ pub fn model(criterion: &mut Criterion) {
     for policy in ["fifo", "random", "lru"] {
         for (title, pages) in [("hit", 32), ("miss", 4096)] {
             let config = format!("64x4,{policy}").parse().expect("a configuration");
-            let (mut model, mut numbers) = (TlbModel::new(config), Numbers::default());
+            let (mut model, mut numbers) = (TlbModel::new(config), PageNumbers::default());
             group.bench_function(format!("{policy}, {title}"), |bencher| {
                 bencher.iter(|| {
                     for access in 0..ACCESSES {

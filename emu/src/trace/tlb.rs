@@ -21,7 +21,7 @@ use isa::paging::{LEVEL_BITS, Mode, PAGE_SHIFT};
 
 use super::peek;
 use super::record::{MissCause, TlbTally};
-use super::tlb_model::{Lookup, Numbers, TlbConfig, TlbModel, Translation};
+use super::tlb_model::{Lookup, PageNumbers, TlbConfig, TlbModel, Translation};
 use crate::events::{Forget, View};
 use crate::mmu::{Access, Leaf};
 
@@ -42,8 +42,8 @@ pub struct Miss {
 /// One side of one hart: a TLB of every size.
 struct Side {
     models: Vec<TlbModel>,
-    /// Numbers of pages, where address spaces are not told apart and where they are.
-    numbers: [Numbers; 2],
+    /// PageNumbers of pages, where address spaces are not told apart and where they are.
+    numbers: [PageNumbers; 2],
     /// The page of the last access, if nothing was flushed since.
     last: Option<u64>,
 }

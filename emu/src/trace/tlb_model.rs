@@ -147,12 +147,12 @@ const LEVELS: usize = 5;
 /// Pages whose last removal is remembered; beyond, misses count as cold.
 const MAX_REMEMBERED: usize = 1 << 20;
 
-/// Numbers for the pages that were accessed, for models that see the same accesses: each remembers
+/// PageNumbers for the pages that were accessed, for models that see the same accesses: each remembers
 /// by them why a page went.
 #[derive(Default)]
-pub struct Numbers(QuickMap<u64, u32>);
+pub struct PageNumbers(QuickMap<u64, u32>);
 
-impl Numbers {
+impl PageNumbers {
     /// The number of a page of its level, and of its address space if TLBs tell those apart.
     pub fn of(&mut self, page: &Translation, tagged: bool) -> u32 {
         let asid = if tagged { page.asid } else { 0 };
@@ -225,7 +225,7 @@ impl TlbModel {
     }
 
     /// An access that the table in memory translates like this. `number`: the page's, of
-    /// [`Numbers`].
+    /// [`PageNumbers`].
     pub fn access(&mut self, walked: Translation, number: u32) -> Lookup {
         self.clock += 1;
         if let Some(hit) = self.find(walked.vpn, walked.asid) {
@@ -406,11 +406,11 @@ mod tests {
     }
 
     /// A model with numbers of its own.
-    struct Tlb(TlbModel, Numbers);
+    struct Tlb(TlbModel, PageNumbers);
 
     impl Tlb {
         fn new(config: TlbConfig) -> Tlb {
-            Tlb(TlbModel::new(config), Numbers::default())
+            Tlb(TlbModel::new(config), PageNumbers::default())
         }
 
         fn access(&mut self, walked: Translation) -> Lookup {

@@ -106,18 +106,18 @@ impl Emit<'_> {
             Op::FcvtDL => self.convert_integer(i, W64, W64),
             Op::FcvtSW => self.convert_integer(i, W32, W32),
             Op::FcvtSL => self.convert_integer(i, W32, W64),
-            Op::FcvtWD => self.truncate(i, W64, W32),
-            Op::FcvtLD => self.truncate(i, W64, W64),
-            Op::FcvtWS => self.truncate(i, W32, W32),
-            Op::FcvtLS => self.truncate(i, W32, W64),
+            Op::FcvtWD => self.truncate(i, W64, Operation::ToInteger(W64, W32)),
+            Op::FcvtLD => self.truncate(i, W64, Operation::ToInteger(W64, W64)),
+            Op::FcvtWS => self.truncate(i, W32, Operation::ToInteger(W32, W32)),
+            Op::FcvtLS => self.truncate(i, W32, Operation::ToInteger(W32, W64)),
             Op::FcvtDWu => self.convert_unsigned(i, W64, W32),
             Op::FcvtDLu => self.convert_unsigned(i, W64, W64),
             Op::FcvtSWu => self.convert_unsigned(i, W32, W32),
             Op::FcvtSLu => self.convert_unsigned(i, W32, W64),
-            Op::FcvtWuD => self.truncate_unsigned(i, W64, W32),
-            Op::FcvtLuD => self.truncate_unsigned(i, W64, W64),
-            Op::FcvtWuS => self.truncate_unsigned(i, W32, W32),
-            Op::FcvtLuS => self.truncate_unsigned(i, W32, W64),
+            Op::FcvtWuD => self.truncate(i, W64, Operation::ToUnsigned(W64, W32)),
+            Op::FcvtLuD => self.truncate(i, W64, Operation::ToUnsigned(W64, W64)),
+            Op::FcvtWuS => self.truncate(i, W32, Operation::ToUnsigned(W32, W32)),
+            Op::FcvtLuS => self.truncate(i, W32, Operation::ToUnsigned(W32, W64)),
             Op::FcvtDS => self.widen(i),
             Op::FcvtSD => self.narrow(i),
             _ => false,
@@ -471,22 +471,13 @@ impl Emit<'_> {
 
     /// Towards zero, as compilers want it. What does not fit gives the least integer, and is
     /// looked at again.
-    fn truncate(&mut self, i: &Inst, w: Width, to_width: Width) -> bool {
+    fn truncate(&mut self, i: &Inst, from: Width, operation: Operation) -> bool {
         if i.rm() != RTZ {
             return false;
         }
         let mut slow = self.float_is_on();
-        self.boxed(w, i.rs1, &mut slow);
-        self.compute(i, Operation::ToInteger(w, to_width), None, slow)
-    }
-
-    fn truncate_unsigned(&mut self, i: &Inst, w: Width, to: Width) -> bool {
-        if i.rm() != RTZ {
-            return false;
-        }
-        let mut slow = self.float_is_on();
-        self.boxed(w, i.rs1, &mut slow);
-        self.compute(i, Operation::ToUnsigned(w, to), None, slow)
+        self.boxed(from, i.rs1, &mut slow);
+        self.compute(i, operation, None, slow)
     }
 
     /// `fcvt.d.s`: exact, unless the operand is infinite or not a number.
