@@ -27,6 +27,8 @@ use super::text;
 const MACHINE: i64 = 0;
 /// The first hart's number among the threads.
 const HARTS: i64 = 1000;
+/// Faults that wait for the end of the process that they ended.
+const MAX_KILLED: usize = 1 << 10;
 
 /// Writes the timeline as it happens; memory is bounded by harts and processes.
 pub struct Perfetto<W: Write> {
@@ -245,8 +247,13 @@ impl<W: Write> Perfetto<W> {
     fn fault(&mut self, fault: &Fault) -> io::Result<()> {
         let track = self.track(&fault.who)?;
         if fault.outcome == Outcome::Killed {
-            let older = self.killed.insert(track.0, fault.clone());
-            return older.map_or(Ok(()), |older| self.fault_slice(&older, track, older.at.ns));
+            let older = self.killed.insert(track.0, fault.clone()).map(|older| (track.0, older));
+            // Without records of exits nothing else ends them.
+            let full = self.killed.len() > MAX_KILLED;
+            let older = older.or_else(|| if full { self.killed.pop_first() } else { None });
+            return older.map_or(Ok(()), |(process, older)| {
+                self.fault_slice(&older, (process, process), older.at.ns)
+            });
         }
         let Some(end) = fault.returned else {
             return self.fault_slice(fault, track, fault.at.ns);
@@ -447,6 +454,21 @@ mod tests {
 
     fn later(at: Moment, ns: u64, hart: u32) -> Moment {
         Moment { ns: at.ns + ns, hart, ..at }
+    }
+
+    #[test]
+    fn faults_that_end_processes_do_not_wait_for_ever() {
+        let mut out = Perfetto::new(Vec::new());
+        let most = MAX_KILLED as i32;
+        for pid in 1..=2 * most {
+            let who = Who { pid: Some(pid), name: None, satp: 0 };
+            let fault = Fault { who, outcome: Outcome::Killed, ..text::tests::sample() };
+            out.record(&Record::Fault(fault)).expect("a vector takes everything");
+        }
+        assert_eq!(out.killed.len(), MAX_KILLED);
+        out.finish().expect("a vector takes everything");
+        let written: Vec<Value> = serde_json::from_slice(&out.out).expect("a list");
+        assert_eq!(written.iter().filter(|event| event["ph"] == "X").count(), 2 * MAX_KILLED);
     }
 
     #[test]
